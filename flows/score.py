@@ -16,9 +16,9 @@ from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.units.execute import execute
-from flows.units.table import score_trial
+from flows.units.table import extend_trial, score_trial
 from flows.workplace import workplace
-from tasks.analyses import extend_scores, extended_summary
+from tasks.analyses import extend_scores, extended_summary, trials_to_extend
 from tasks.execution import Execution
 from tasks.parameters import DatasetUri, Root
 from tasks.stages import summarize
@@ -33,12 +33,21 @@ def score(dataset_uri: DatasetUri, config: ScoreConfig, root: Root = None) -> st
     """
     root = workplace(root)
     if config.extend is not None:
+        if Execution().elsewhere:
+            extend_elsewhere(dataset_uri, config, root)
         extended = extended_summary(extend_scores(dataset_uri, config, root), config)
         if extended is not None:
             return extended
     calls = [score_trial.call(root, dataset_uri=dataset_uri, config=config, trial=trial) for trial in range(config.trials)]
     execute(f"score {config.trials} trials", calls)
     return summarize(dataset_uri, config, root)
+
+
+def extend_elsewhere(dataset_uri: str, config: ScoreConfig, root: str) -> None:
+    """Have the kept networks of each trial look at what is new as a unit of work; what of it is there is not computed again."""
+    trials = range(trials_to_extend(dataset_uri, config, root))
+    if trials:
+        execute(f"extend {len(trials)} trials", [extend_trial.call(root, dataset_uri=dataset_uri, config=config, trial=k) for k in trials])
 
 
 def main(arguments: Sequence[str]) -> None:

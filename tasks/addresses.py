@@ -30,6 +30,13 @@ def ingest_part(plan_uri: str, number: int) -> str:
     return part_uri(plan_uri, number)
 
 
+def extended_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
+    """Of a training trial that is extended to a later version of its data set."""
+    from bilp.scoring.extension import extended_trial_uri
+
+    return extended_trial_uri(dataset_uri, config, trial, root)
+
+
 def predictions(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
     """Of what the network of a training trial predicts."""
     from bilp.scoring.predictions import predictions_uri

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from bilp.artifacts.facts import GrowthFacts
 from bilp.config import IngestConfig, ScoreConfig
+from bilp.config.base import Count
 from bilp.config.search import SearchConfig
 from bilp.config.suspects import SuspectsConfig
 from tasks import result_words, steps, terminal
 from tasks.execution import device
+from tasks.parameters import DatasetUri
 from tasks.progress_bars import progress
 from tasks.task import stage
 from tasks.ui_artifacts import show_arrivals
@@ -81,6 +83,26 @@ def extend_scores(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     for line in result_words.grown(growth.stated(GrowthFacts)):
         terminal.say(f"          {line}")
     return growth.uri
+
+
+@stage("extend trial {trial}", steps.one_of("score", "score", "trial", "trial", lambda given: given["config"].trials))
+def extend_trial(dataset_uri: DatasetUri, config: ScoreConfig, trial: Count, root: str) -> str:
+    """One trial's records of what is new in a data set, by its kept networks.
+
+    Args:
+        config: How the earlier version was scored, and its summary.
+        trial: Number of the trial, from 0.
+    """
+    from bilp.scoring.extension import extend_trial
+
+    return extend_trial(dataset_uri, config, trial, root, device(), progress())
+
+
+def trials_to_extend(dataset_uri: str, config: ScoreConfig, root: str) -> int:
+    """How many trials what is new has to be evaluated by, before it is judged."""
+    from bilp.scoring.extension import trials_to_extend
+
+    return trials_to_extend(dataset_uri, config, root)
 
 
 def extended_summary(growth_uri: str, config: ScoreConfig) -> str | None:

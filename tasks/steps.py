@@ -132,6 +132,7 @@ def elsewhere(given: Mapping[str, Any]) -> Step:
 UNIT_STAGES = {
     "ingest-part": "ingest",
     "score-trial": "score",
+    "extend-trial": "score",
     "record-predictions": "score",
     "train-expert": "experts",
     "pretrain-network": "distill",

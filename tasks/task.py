@@ -36,6 +36,7 @@ from tasks.outcome import published_since
 from tasks.progress_bars import watched
 from tasks.result_words import ResultOf, in_words
 from tasks.run_name import RunName
+from tasks.sample_noun import speaking_of_given
 from tasks.steps import StepOf, placed
 
 P = ParamSpec("P")
@@ -118,7 +119,7 @@ def _reporting(function: Callable[P, str], run_name: str, step: StepOf | None, r
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         label = run_name.format(**bound.arguments)
-        with watched(label, placed(step(bound.arguments)) if step else None) as watch:
+        with speaking_of_given(bound.arguments), watched(label, placed(step(bound.arguments)) if step else None) as watch:
             try:
                 with timed():
                     uri = function(*args, **kwargs)

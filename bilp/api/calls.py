@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bilp.api import composition
 from bilp.api.distilled import DistilledSet, Made, as_set
 from bilp.api.evaluated import Evaluation, Report
+from bilp.api.here import resolved
 from bilp.api.ingested import Dataset, as_data, read
-from bilp.api.keywords import configured, for_device, for_images, merged
+from bilp.api.keywords import configured, for_device, for_images, found_numbers, merged
 from bilp.api.naming import named_source
 from bilp.api.pruned import Scores, Selection, as_selection, scored_or_data
 from bilp.api.watching import watched
@@ -24,6 +25,7 @@ from bilp.errors import ConfigError
 from bilp.evaluate import summary
 from bilp.preflight import check_protocol
 from bilp.report import report as write_page
+from bilp.search.candidates import asks
 from bilp.storage.objects import Uri
 
 if TYPE_CHECKING:
@@ -104,7 +106,10 @@ def score(data: Dataset | Uri, *, root: Uri | None = None, device: str | None = 
 
 
 def prune(scores: Scores | Dataset | Uri, *, root: Uri | None = None, device: str | None = None, **settings: Any) -> Selection:
-    """Which training images of each class are kept: `prune(scores, keep=0.8)`, or `keep="auto"`, or `rule="strata"`.
+    """Which training images of each class are kept: `prune(scores, keep=0.8)`, or `keep="auto"`, `keep="search"`, or `rule="strata"`.
+
+    A search tries shares by distilling and evaluating with small budgets, for the method and the networks of these settings, as `bilp run`
+    does; what is distilled from the selection later has the number that was found in the place of the word.
 
     Args:
         scores: What `score` returned, or the path, URI or key of a summary of scores; for criteria that need none, the data set.
@@ -116,12 +121,15 @@ def prune(scores: Scores | Dataset | Uri, *, root: Uri | None = None, device: st
         scores = scored_or_data(scores, root)
     made, data = (None, scores) if isinstance(scores, Dataset) else (scores, scores.data)
     given = for_device(merged(data.given if made is None else made.given, "prune", settings), device)
-    config = for_images(given, data.config).prune
-    if made is None and needs_scores(config):
-        raise ConfigError(f"criterion {config.criterion} ranks by scores: give what bilp.score returns, or criterion='random'")
-    scored = made.uri if made is not None and needs_scores(config) else None
+    config = for_images(given, data.config)
+    if made is None and needs_scores(config.prune):
+        raise ConfigError(f"criterion {config.prune.criterion} ranks by scores: give what bilp.score returns, or criterion='random'")
+    scored = made.uri if made is not None and needs_scores(config.prune) else None
     with place_at(data.root, device) as place:
-        uri = composition.pruned(data.uri, scored, config, place)
+        if asks(config):
+            config, _ = resolved(config, data.uri, place)
+            given = found_numbers(given, config)
+        uri = composition.pruned(data.uri, scored, config.prune, place)
     return Selection(uri, data, made, given)
 
 

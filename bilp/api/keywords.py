@@ -13,6 +13,7 @@ from bilp.config.arithmetics import usual_arithmetic, usual_revision
 from bilp.config.explain import problems
 from bilp.config.former import formerly, renamed
 from bilp.config.nested import as_plain, merge
+from bilp.config.words import is_search
 from bilp.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -75,6 +76,25 @@ def for_images(given: Given, ingested: IngestConfig) -> PipelineConfig:
     """
     config = configured(given)
     return config if config.ingest == ingested else configured(merge(given, pinned(ingested)))
+
+
+def found_numbers(given: Given, found: PipelineConfig) -> dict[str, Any]:
+    """`given` with the numbers that a search found in the place of its word, in dials and in groups."""
+    keep, reselect = found.prune.keep, found.reselect
+    numbers: dict[tuple[str, ...], Any] = {
+        ("keep",): keep,
+        ("prune", "keep"): keep,
+        ("beta",): reselect.beta,
+        ("reselect", "beta"): reselect.beta,
+        ("reselect", "low_share"): reselect.low_share,
+    }
+    changed = dict(given)
+    for path, number in numbers.items():
+        *groups, name = path
+        within = changed.get(groups[0], {}) if groups else changed
+        if is_search(within.get(name)):
+            changed = merge(changed, {groups[0]: {name: number}} if groups else {name: number})
+    return changed
 
 
 def pinned(ingested: IngestConfig) -> dict[str, Any]:

@@ -134,7 +134,8 @@ def _drawn_anew(left: int, came: int) -> list[str]:
     tests = spoken("test images")
     return [
         f"{left:,} of those that have gone are {tests} now, and {came:,} of the new ones were before: of a source without {tests}, "
-        f"some are held out anew in each version. A folder of their own, named test, keeps {tests} what they are."
+        f"some are held out anew in each version. A folder of their own, named test, keeps {tests} what they are, and so does "
+        "--ingest.hold_out pixels."
     ]
 
 

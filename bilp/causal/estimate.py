@@ -15,6 +15,7 @@ from bilp.config.estimators import ESTIMATORS
 from bilp.errors import ConfigError
 from bilp.matching import Matching
 from bilp.nets import Network
+from bilp.text.sample_words import spoken
 
 
 def ite(matching: Matching, network: Network, batch: ClassBatch, settings: EffectSettings = DEFAULTS) -> Tensor:
@@ -70,7 +71,7 @@ def _checked(batch: ClassBatch, settings: EffectSettings) -> ClassBatch:
             "draw more, or keep more candidates per class"
         )
     if len(synthetic[0]) == 0:
-        raise ConfigError("there is no synthetic image on which real samples could have an effect: set ipc to 1 or more")
+        raise ConfigError(spoken("there is no synthetic image on which real samples could have an effect: set ipc to 1 or more"))
     if estimator not in ESTIMATORS:
         raise ConfigError(f"unknown estimator {estimator!r}: {ESTIMATORS.choices()}")
     if precision not in get_args(Precision):

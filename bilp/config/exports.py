@@ -27,3 +27,13 @@ FORMATS: Registry[ExportEntry] = Registry(
         ExportEntry("safetensors", "bilp.exchange.export:safetensors_files"),
     ),
 )
+
+
+def clip_name(number: int) -> str:
+    """Name of the folder of a clip in that of its class, and of an image without suffix, by its number in the class from 0."""
+    return f"{number:04d}"
+
+
+def frame_name(number: int) -> str:
+    """Name of the file of a frame in the folder of its clip, by its number from 0."""
+    return f"{number:02d}.png"

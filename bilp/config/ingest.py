@@ -30,7 +30,7 @@ class IngestConfig(Frozen):
         (
             *("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization"),
             *("long_tail", "label_noise", "duplicates_added", "corrections", "most_corrupt", "order", "fit", "filter"),
-            *OF_CLIPS,
+            *("hold_out", *OF_CLIPS),
         )
     )
 
@@ -93,6 +93,9 @@ class IngestConfig(Frozen):
     """Largest width x height of an image that is decoded; empty takes what decodes within 640 MiB, at most 178,956,970."""
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of each class held out for testing when the source has no test split of its own."""
+    hold_out: Literal["share", "pixels"] = "share"
+    """Which: share, that share of each class exactly, drawn anew when images are added or go; pixels, those whose pixels draw them, which
+    stay what they are when others come or go, and are that share about."""
     split_seed: int = 0
     """Seed of that split."""
     long_tail: LongTailConfig = LongTailConfig()

@@ -28,6 +28,7 @@ CHANGING = {
     "duplicates": "dropped duplicates",
     "long_tail": "images left out for a long tail",
     "duplicates_added": "copies added on purpose",
+    "hold_out": "images that their pixels hold out for testing, here an exact share",
 }
 """Settings whose effect on the number of samples only decoded images tell."""
 

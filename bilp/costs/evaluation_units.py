@@ -5,12 +5,14 @@ from __future__ import annotations
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.arms import asks_teacher, evaluation_of, planned_runs
 from bilp.config.baselines import BASELINES, BaselineEntry
+from bilp.config.labels import LABELS
 from bilp.costs.speed import Speed
 from bilp.costs.work import FORWARD, TRAINING, Unit, Work
 from bilp.evaluate.address import epochs_of_as_many_steps
 from bilp.evaluate.division import loads_of
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.train_all import look_epochs
+from bilp.evaluate.training import kept_bytes
 from bilp.evaluate.training_blocks import divided
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import label
@@ -23,7 +25,8 @@ def evaluation_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
     if asks_teacher(config):
         teacher, samples = evaluate.teacher, speed.data.samples
         works = [Work("trained", teacher.epochs * samples, TRAINING, stored=True)]
-        units.append(speed.unit("evaluate", "teacher", teacher.network, evaluate.gpu, works, samples, kind=kind_of(teacher.network)))
+        network, kind = speed.network(teacher.network), kind_of(teacher.network)
+        units.append(speed.unit("evaluate", "teacher", network, evaluate.gpu, works, samples, kind=kind))
     for baseline in evaluate.baselines:
         units += _baseline(config, evaluate, BASELINES[baseline], speed)
     images = speed.data.classes * config.distill.decode.count(config.ipc)
@@ -50,28 +53,43 @@ def _blocks(config: EvaluateConfig, name: str, images: int, speed: Speed, real: 
     for network, seeds_of_blocks in zip(config.networks, blocks, strict=True):
         own = own_settings(config, network)
         for seeds in seeds_of_blocks:
-            works = block_works(own, images, tested, len(seeds), real)
+            works = block_works(own, network, images, tested, len(seeds), speed, real)
             held = 0 if real else 4 * images * speed.data.sample_bytes
             read = images if real else 0
-            units.append(speed.unit("evaluate", name, network, own.gpu, works, read, held, kind_of(network)))
+            units.append(speed.unit("evaluate", name, speed.network(network), own.gpu, works, read, held, kind_of(network)))
     return units
 
 
-def block_works(own: EvaluateConfig, images: int, tested: int, seeds: int, real: bool = False) -> list[Work]:
-    """What trainings of one network do.
+def block_works(
+    own: EvaluateConfig, network: NetworkConfig, images: int, tested: int, seeds: int, speed: Speed, real: bool = False
+) -> list[Work]:
+    """What trainings of one network do, and the teacher that gives their labels, if one does.
 
     Args:
         own: Settings as they hold for this network.
+        network: That is trained.
         images: That it is trained on.
         tested: Test samples.
         seeds: Trainings.
+        speed: Knows what a pass costs.
         real: Whether images are read from the store.
     """
     passes = Schedule.of_config(own, own.epochs).passes
     if own.linear_probe:  # the encoder has no backward pass, and test images pass it once
         return [Work("trained", seeds * passes * images, FORWARD, stored=real), Work("tested", tested, FORWARD)]
     looks = len(look_epochs(passes, images, tested))
-    return [Work("trained", seeds * passes * images, TRAINING, stored=real), Work("tested", seeds * looks * tested, FORWARD)]
+    works = [Work("trained", seeds * passes * images, TRAINING, stored=real), Work("tested", seeds * looks * tested, FORWARD)]
+    if own.taught:
+        teacher = speed.network(own.teacher.network).flops / speed.network(network).flops
+        works.append(Work("taught", seeds * _asked(own, passes, images, speed), FORWARD * teacher))
+    return works
+
+
+def _asked(own: EvaluateConfig, passes: int, images: int, speed: Speed) -> int:
+    """Images that a training asks the teacher about: those of every mini-batch, or where labels are fixed and fit into memory each once."""
+    device = "cuda" if speed.profile.gpu else "cpu"
+    fits = 4 * images * speed.data.classes <= kept_bytes(device)
+    return images if LABELS[own.labels].fixed and fits else passes * images
 
 
 def kind_of(network: NetworkConfig) -> str:

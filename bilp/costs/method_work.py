@@ -52,11 +52,17 @@ def crops(of: Iteration) -> list[Work]:
 
 
 def head_gradients(of: Iteration) -> list[Work]:
-    """LGM: copies of synthetic images pass the encoder forwards and back to the images; real samples are features that are there.
-
-    Each real sample passes the encoder once in a process, which is not counted here.
-    """
+    """LGM: copies of synthetic images pass the encoder forwards and back to the images; real samples are features that are there."""
     return [Work("real", of.real, 0.0), Work("synthetic", of.config.linear.copies * of.synthetic, IMAGES)]
+
+
+def encoded(of: Iteration) -> list[Work]:
+    """LGM: each real sample passes each encoder once in a round, unless its features are supplied."""
+    config = of.config
+    if config.linear.features is not None:
+        return []
+    encoders = min(max(1, config.pretrained.networks), -(-config.iterations // config.rounds))
+    return [Work("encoded", encoders * int(of.pool.sum()), FORWARD, stored=True)]
 
 
 def gradients(of: Iteration) -> list[Work]:

@@ -13,8 +13,10 @@ from bilp.config import NetworkConfig
 from bilp.config.arithmetics import ARITHMETICS
 from bilp.config.shapes import Shape
 from bilp.costs.gpu_profiles import GpuProfile
+from bilp.errors import ConfigError
 from bilp.nets.build import build
-from bilp.nets.network import parameter_count
+from bilp.nets.network import Network, parameter_count
+from bilp.nets.supplied_encoder import encoder_without_weights
 
 TRAFFIC = 7.25
 """Bytes that a forward pass moves over those of the outputs of its convolutions: these are written once, read twice by the norm and
@@ -50,8 +52,34 @@ def network_cost(config: NetworkConfig, shape: Shape, classes: int) -> NetworkCo
 
 
 @cache
+def encoder_cost(name: str, side: int, shape: Shape, classes: int) -> NetworkCost:
+    """Of a supplied encoder (`bilp.nets.supplied_encoder`), whose weights nobody needs for that.
+
+    Raises ConfigError as building it does, and for samples of a side that it does not take.
+
+    Args:
+        name: Of a network of torchvision.
+        side: To which images are resized in front of it; 0 leaves them as they are.
+        shape: Of a sample.
+        classes: Of the data set.
+    """
+    with torch.device("meta"):
+        encoder = encoder_without_weights(name, shape, classes, side)
+    try:
+        return _measured(encoder, shape)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"distill.linear.encoder {name} takes no images of side {side or max(shape[-2:])} ({error}): set distill.linear.side to the "
+            "one that it was trained on, such as 224"
+        ) from error
+
+
+@cache
 def _cost(config: str, shape: Shape, classes: int) -> NetworkCost:
-    network = build(NetworkConfig.model_validate_json(config), shape, classes)
+    return _measured(build(NetworkConfig.model_validate_json(config), shape, classes), shape)
+
+
+def _measured(network: Network, shape: Shape) -> NetworkCost:
     parameters = parameter_count(network)
     convolved: list[int] = []
     maps: list[int] = []

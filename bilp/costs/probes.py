@@ -14,13 +14,16 @@ from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, R
 from bilp.config.arms import PlannedRun, evaluation_of, needs_experts, planned_runs
 from bilp.costs.evaluation_units import block_works, kind_of
 from bilp.costs.generated import Generated
+from bilp.costs.network_cost import NetworkCost
 from bilp.costs.run_units import DISTILL, RESELECT, iteration_of, measured_works, vector_cost
 from bilp.costs.scoring_units import has_scores, scoring_works
 from bilp.costs.speed import Speed
 from bilp.costs.timed_steps import Probe
 from bilp.costs.work import TRAINING, Work
 from bilp.distill.loops.registry import loop_for, networks_for
+from bilp.distill.outside import encoder_of
 from bilp.distill.step.divergence import Guard
+from bilp.distill.step.frozen_encoder import Supplied
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import Setting
@@ -53,9 +56,9 @@ LONGEST = 10_000
 def probes(config: PipelineConfig, data: Generated, speed: Speed, device: torch.device) -> Iterator[Probe]:
     """One for each kind of work of the plan, in the order of the pipeline; `speed` is that of the generated data."""
     if has_scores(config):
-        yield _scoring(config, data, device)
+        yield _scoring(config, data, speed, device)
     if needs_experts(config):
-        yield _expert(config, data, device)
+        yield _expert(config, data, speed, device)
     for run in {run.arm: run for run in planned_runs(config)}.values():
         if METHODS[run.distill.method].work:
             yield from _run(config, run, data, speed, device)
@@ -63,7 +66,7 @@ def probes(config: PipelineConfig, data: Generated, speed: Speed, device: torch.
         yield _evaluation(config, network, data, speed, device)
 
 
-def _scoring(config: PipelineConfig, data: Generated, device: torch.device) -> Probe:
+def _scoring(config: PipelineConfig, data: Generated, speed: Speed, device: torch.device) -> Probe:
     samples, score = len(data.dataset.train), config.score
     trial = iter(range(LONGEST))
 
@@ -75,10 +78,10 @@ def _scoring(config: PipelineConfig, data: Generated, device: torch.device) -> P
         score_trial(data.uri, shortened, next(trial), data.root, str(device))
         return scoring_works(shortened, samples)
 
-    return Probe("score", f"a batch of scoring ({score.batch_size} samples)", score.network, score.gpu, run)
+    return Probe("score", f"a batch of scoring ({score.batch_size} samples)", speed.network(score.network), score.gpu, run)
 
 
-def _expert(config: PipelineConfig, data: Generated, device: torch.device) -> Probe:
+def _expert(config: PipelineConfig, data: Generated, speed: Speed, device: torch.device) -> Probe:
     experts, network, number = config.experts, config.distill.network, iter(range(LONGEST))
 
     def run(steps: int) -> Sequence[Work]:
@@ -88,7 +91,7 @@ def _expert(config: PipelineConfig, data: Generated, device: torch.device) -> Pr
             pass
         return [Work("trained", epochs * len(data.samples), TRAINING)]
 
-    return Probe("experts", f"a batch of an expert ({experts.batch_size} samples)", network, experts.gpu, run)
+    return Probe("experts", f"a batch of an expert ({experts.batch_size} samples)", speed.network(network), experts.gpu, run)
 
 
 def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed, device: torch.device) -> Iterator[Probe]:
@@ -103,8 +106,10 @@ def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed,
     experts = _experts(config, data, device) if needs_experts(config) else None
     counts = torch.bincount(data.dataset.train.labels, minlength=data.dataset.classes).numpy()
     teacher = _stored_teacher(config, data, device) if method.needs_teacher else None
-    setting = Setting.assemble(distill, reselect, data.pool, device, experts, data.few, teacher=teacher)
-    step = iteration_of(short, counts, data.few, speed)
+    supplied = Supplied(encoder_of(distill, data.dataset)) if distill.linear.weights is not None else None
+    setting = Setting.assemble(distill, reselect, data.pool, device, experts, data.few, teacher=teacher, supplied=supplied)
+    network = speed.distilled_with(distill, config.evaluate.teacher.network)
+    step = iteration_of(short, counts, data.few, network, speed)
 
     def iterations(steps: int) -> Sequence[Work]:
         state = initial_state(distill, setting.pool, data.few).to(device)
@@ -113,15 +118,14 @@ def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed,
         loop_for(distill.method)(setting, state, steps, pruner, guard, silent)
         return [work.times(steps) for work in step]
 
-    network = config.evaluate.teacher.network if method.needs_teacher else distill.network
     classes = f"{len(data.few)} of {data.dataset.classes} classes"
     shorter = f", {distill.outer_loops} of {run.distill.outer_loops} image steps" if distill.outer_loops < run.distill.outer_loops else ""
     yield Probe(f"{DISTILL} {run.arm}", f"an iteration of {run.arm} ({classes}{shorter})", network, distill.gpu, iterations)
     if reselect.active:
-        yield _effects(short, setting, data, speed, vector_cost(step))
+        yield _effects(short, setting, data, vector_cost(step), network, speed)
 
 
-def _effects(run: PlannedRun, setting: Setting, data: Generated, speed: Speed, vector: float) -> Probe:
+def _effects(run: PlannedRun, setting: Setting, data: Generated, vector: float, network: NetworkCost, speed: Speed) -> Probe:
     state = initial_state(run.distill, setting.pool, data.few).to(setting.device)
     most = min(run.distill.batch_real, run.reselect.candidates_per_class or data.each, data.each)
     pools = [(c, ids[:most], None) for c, ids in zip(data.few, data.dataset.train.by_class(), strict=False)]
@@ -134,10 +138,10 @@ def _effects(run: PlannedRun, setting: Setting, data: Generated, speed: Speed, v
         for number in range(steps):
             for _ in score_pools(setting, state.images, pools, "plan", number):
                 pass
-        return [work.times(steps) for work in measured_works(whole, counts, vector, speed)]
+        return [work.times(steps) for work in measured_works(whole, counts, vector, network, speed)]
 
     title = f"effects of {run.arm} ({most} samples of each of {len(data.few)} classes)"
-    return Probe(f"{RESELECT} {run.arm}", title, run.distill.network, run.distill.gpu, groups)
+    return Probe(f"{RESELECT} {run.arm}", title, network, run.distill.gpu, groups)
 
 
 def _evaluation(config: PipelineConfig, network: NetworkConfig, data: Generated, speed: Speed, device: torch.device) -> Probe:
@@ -160,10 +164,10 @@ def _evaluation(config: PipelineConfig, network: NetworkConfig, data: Generated,
         plan = Plan(shortened, epochs, "plan", str(device), teacher=teacher, encoders=encoders)
         train_all(plan, data.dataset, lambda _: images)
         made = own_settings(shortened, network)
-        return block_works(made, len(images), len(data.dataset.test), seeds)
+        return block_works(made, network, len(images), len(data.dataset.test), seeds, speed)
 
     title = f"a batch of evaluation ({seeds} x {min(own.batch_size, len(images))} images, {label(network)})"
-    return Probe(kind_of(network), title, network, own.gpu, run)
+    return Probe(kind_of(network), title, speed.network(network), own.gpu, run)
 
 
 def _teacher(config: PipelineConfig, data: Generated, device: torch.device) -> nn.Module:

@@ -102,7 +102,7 @@ class Plan:
     @cached_property
     def network(self) -> NetworkCost:
         """The network of distillation."""
-        return self.speed.network(self.config.distill.network)
+        return self.speed.distilled_with(self.config.distill, self.config.evaluate.teacher.network)
 
     @property
     def unknown(self) -> str:

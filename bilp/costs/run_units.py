@@ -12,6 +12,7 @@ from bilp.config.arms import PlannedRun, needs_experts, planned_runs
 from bilp.costs.data_counts import Counts
 from bilp.costs.effects_work import measured_forwards
 from bilp.costs.iteration import Formula, Iteration
+from bilp.costs.network_cost import NetworkCost
 from bilp.costs.speed import Speed
 from bilp.costs.work import MEASURED, TRAINING, Unit, Work
 from bilp.distill.part import share_of_classes
@@ -43,7 +44,7 @@ def expert_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
     for run in {run.chosen: run for run in planned_runs(config)}.values():
         samples = int(pool_of(config, run, speed).sum())
         works = [Work("trained", experts.epochs * samples, TRAINING, stored=True)]
-        units += [speed.unit("experts", "expert", config.distill.network, experts.gpu, works, samples)] * experts.count
+        units += [speed.unit("experts", "expert", speed.network(config.distill.network), experts.gpu, works, samples)] * experts.count
     return units
 
 
@@ -54,7 +55,7 @@ def pretraining_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
         distill, pretrained = run.distill, run.distill.pretrained
         samples = int(pool_of(config, run, speed).sum())
         works = [Work("trained", pretrained.epochs * samples, TRAINING, stored=True)]
-        units += [speed.unit("pretrain", "network", distill.network, distill.gpu, works, samples)] * pretrained.networks
+        units += [speed.unit("pretrain", "network", speed.network(distill.network), distill.gpu, works, samples)] * pretrained.networks
     return units
 
 
@@ -64,10 +65,10 @@ def _units_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> Iterator
     label = name if distill.shards == 1 else f"{name} shard"
     for shard in range(distill.shards):
         classes = share_of_classes(speed.data.classes, shard, distill.shards)
-        works = works_of(run, pool, classes, speed)
+        network = speed.distilled_with(distill, config.evaluate.teacher.network)
+        works = works_of(run, pool, classes, network, speed)
         state = 3 * 4 * len(classes) * distill.ipc * speed.data.sample_bytes + _held_experts(config, speed)
         read = int(pool[classes.start : classes.stop].sum())
-        network = config.evaluate.teacher.network if METHODS[distill.method].needs_teacher else distill.network
         yield speed.unit("distill", label, network, distill.gpu, works, read, state, kind=f"{DISTILL} {run.arm}")
 
 
@@ -79,23 +80,33 @@ def _held_experts(config: PipelineConfig, speed: Speed) -> int:
     return min(SHARES["cuda"], 4 * speed.network(config.distill.network).parameters * (experts.epochs + 1) * experts.count)
 
 
-def works_of(run: PlannedRun, pool: Counts, classes: range, speed: Speed) -> list[Work]:
+def works_of(run: PlannedRun, pool: Counts, classes: range, network: NetworkCost, speed: Speed) -> list[Work]:
     """All that a run does to samples, of which so many of each class take part; nothing where no formula says so."""
     distill = run.distill
-    step = iteration_of(run, pool, classes, speed)
+    step = iteration_of(run, pool, classes, network, speed)
     works = [each.times(distill.iterations) for each in step]
+    # A round and the reselection before it are stages of their own, each of which begins anew.
+    works += [each.times(distill.rounds * (1 + run.reselect.active)) for each in round_of(run, pool, classes, network, speed)]
     if run.reselect.active and step:
-        works += measured_works(run, pool[classes.start : classes.stop], vector_cost(step), speed)
+        works += measured_works(run, pool[classes.start : classes.stop], vector_cost(step), network, speed)
     return works
 
 
-def iteration_of(run: PlannedRun, pool: Counts, classes: range, speed: Speed) -> list[Work]:
+def iteration_of(run: PlannedRun, pool: Counts, classes: range, network: NetworkCost, speed: Speed) -> list[Work]:
     """What an iteration does, by the formula of the method; nothing where there is none."""
-    distill, method = run.distill, METHODS[run.distill.method]
-    if not method.work:
+    return _by_formula(METHODS[run.distill.method].work, run, pool, classes, network, speed)
+
+
+def round_of(run: PlannedRun, pool: Counts, classes: range, network: NetworkCost, speed: Speed) -> list[Work]:
+    """What a round does once beside its iterations, likewise."""
+    return _by_formula(METHODS[run.distill.method].round_work, run, pool, classes, network, speed)
+
+
+def _by_formula(name: str, run: PlannedRun, pool: Counts, classes: range, network: NetworkCost, speed: Speed) -> list[Work]:
+    if not name:
         return []
-    formula: Formula = resolve(method.work)
-    return formula(Iteration(distill, pool, classes, speed.network(distill.network), speed.profile.gpu))
+    formula: Formula = resolve(name)
+    return formula(Iteration(run.distill, pool, classes, network, speed.profile.gpu))
 
 
 def vector_cost(step: list[Work]) -> float:
@@ -103,13 +114,12 @@ def vector_cost(step: list[Work]) -> float:
     return step[0].forwards
 
 
-def measured_works(run: PlannedRun, pool: Counts, vector: float, speed: Speed) -> list[Work]:
+def measured_works(run: PlannedRun, pool: Counts, vector: float, network: NetworkCost, speed: Speed) -> list[Work]:
     """Samples whose effect is measured: at the beginning of each round those whose turn it is, and at intervals a batch."""
     reselect, distill = run.reselect, run.distill
-    parameters = speed.network(distill.network).parameters
 
     def measured(samples: int, together: int) -> Work:
-        forwards = measured_forwards(run, max(2, together), vector, parameters, speed.data.shape)
+        forwards = measured_forwards(run, max(2, together), vector, network.parameters, speed.data.shape)
         return Work(MEASURED, samples, forwards, stored=True, kind=f"{RESELECT} {run.arm}")
 
     turns = [_turn(int(count), reselect.candidates_per_class, number) for number in range(distill.rounds) for count in pool]

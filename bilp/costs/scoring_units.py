@@ -19,7 +19,7 @@ def scoring_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
     if not has_scores(config):
         return []
     score, samples = config.score, speed.data.samples
-    trial = speed.unit("score", "trial", score.network, score.gpu, scoring_works(score, samples), samples)
+    trial = speed.unit("score", "trial", speed.network(score.network), score.gpu, scoring_works(score, samples), samples)
     return [trial] * score.trials
 
 

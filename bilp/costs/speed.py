@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bilp.config import NetworkConfig
+from bilp.config import METHODS, DistillConfig, NetworkConfig
 from bilp.config.shapes import frames_in, is_clip
 from bilp.costs.data_counts import DataCounts
 from bilp.costs.gpu_profiles import GpuProfile
-from bilp.costs.network_cost import NetworkCost, network_cost
+from bilp.costs.network_cost import NetworkCost, encoder_cost, network_cost
 from bilp.costs.work import Unit, Work
 from bilp.data.resident import SHARE
 from bilp.nets.by_device import LARGE_MEMORY
@@ -37,15 +37,21 @@ class Speed:
         """What a forward pass costs."""
         return network_cost(config, self.data.shape, self.data.classes)
 
-    def seconds_of(self, work: Work, config: NetworkConfig, arithmetic: str, kind: str) -> float:
+    def distilled_with(self, config: DistillConfig, teacher: NetworkConfig) -> NetworkCost:
+        """The network that the samples of a distillation pass: its own, the teacher, or an encoder that is supplied."""
+        if config.linear.encoder is not None:
+            return encoder_cost(config.linear.encoder, config.linear.side, tuple(self.data.shape), self.data.classes)
+        return self.network(teacher if METHODS[config.method].needs_teacher else config.network)
+
+    def seconds_of(self, work: Work, network: NetworkCost, arithmetic: str, kind: str) -> float:
         """How long work takes, of a unit of a kind, without what travels."""
-        return self.rates.get(work.kind or kind, 1.0) * work.cost * self.network(config).seconds(self.profile, arithmetic)
+        return self.rates.get(work.kind or kind, 1.0) * work.cost * network.seconds(self.profile, arithmetic)
 
     def unit(
         self,
         stage: str,
         name: str,
-        config: NetworkConfig,
+        network: NetworkCost,
         arithmetic: str,
         works: Sequence[Work],
         read: int,
@@ -57,7 +63,7 @@ class Speed:
         Args:
             stage: Of the pipeline.
             name: Of the unit.
-            config: The network that samples pass.
+            network: That samples pass.
             arithmetic: Of the GPU.
             works: What is done to samples.
             read: Stored training samples that it looks at.
@@ -68,13 +74,13 @@ class Speed:
         resident = size <= SHARE * profile.memory if profile.gpu else None
 
         def seconds(works: Sequence[Work]) -> float:
-            computed = sum(self.seconds_of(work, config, arithmetic, kind or stage) for work in works)
+            computed = sum(self.seconds_of(work, network, arithmetic, kind or stage) for work in works)
             moved = sum(work.samples for work in works if work.stored) if resident is False else 0
             return computed + moved * self.data.sample_bytes / profile.from_host
 
         most = seconds([replace(work, samples=work.most or work.samples) for work in works]) if any(work.most for work in works) else None
         held = PASS_SHARE[profile.memory >= LARGE_MEMORY]
-        memory = (size if resident else 0) + state + held + 16 * self.network(config).parameters if profile.gpu else 0
+        memory = (size if resident else 0) + state + held + 16 * network.parameters if profile.gpu else 0
         return Unit(stage, name, seconds(works), tuple(works), size, memory, resident, device=True, kind=kind or stage, most_seconds=most)
 
     @staticmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bilp.config import NetworkConfig
+from bilp.costs.network_cost import NetworkCost
 from bilp.costs.speed import Speed
 from bilp.costs.work import Work
 from bilp.errors import ConfigError
@@ -26,7 +26,7 @@ class Probe:
     """As units name it (`Unit.kind`, `Work.kind`)."""
     title: str
     """What a step is, in words."""
-    network: NetworkConfig
+    network: NetworkCost
     gpu: str
     """Arithmetic of the GPU."""
     run: Callable[[int], Sequence[Work]]
@@ -59,7 +59,7 @@ def timed(probe: Probe, steps: int, speed: Speed, device: torch.device) -> Timed
             found = _took(probe, steps, device)
             if device.type == "cuda":
                 found = _took(probe, 2 * steps, device).less(found)
-    cost = speed.network(probe.network).seconds(speed.profile, probe.gpu)
+    cost = probe.network.seconds(speed.profile, probe.gpu)
     return Timed(probe, found.passes, found.seconds, found.seconds / (cost * found.forwards))
 
 

@@ -14,7 +14,7 @@ from bilp.data.digests import Digests
 from bilp.data.duplicates import Duplicates, Mask, find_duplicates, numbered
 from bilp.data.measure import image_digests
 from bilp.data.shards import Stored
-from bilp.data.splitting import held_out, select
+from bilp.data.splitting import held_out, held_out_by_pixels, select
 from bilp.data.videos import together
 from bilp.errors import DataError
 from bilp.text.sample_words import spoken
@@ -84,5 +84,7 @@ def _divided(
     """Masks [N] of both splits made of the `kept` images of a source's only split."""
     held, labels = kept.copy(), source.labels
     pictures = numbered(digests) if source.videos is None else together(source.videos, numbered(digests))
-    held[kept] = held_out(labels[kept], class_names, config.test_fraction, config.split_seed, where, pictures[kept])
+    given = labels[kept], class_names, config.test_fraction, config.split_seed, where, pictures[kept]
+    by_pixels = config.hold_out == "pixels"
+    held[kept] = held_out_by_pixels(*given, Digests.of(digests).values[kept]) if by_pixels else held_out(*given)
     return {"train": kept & ~held, "test": held}

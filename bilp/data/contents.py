@@ -202,7 +202,8 @@ def _check_range(labels: Labels, names: Sequence[str], where: str) -> None:
         hint = (
             "negative labels often mark images without a label: remove them" if value < 0 else "correct the labels or the list of classes"
         )
-        raise DataError(f"{where}: label {value} of image {row} is outside 0..{len(names) - 1} ({len(wrong)} such labels): {hint}")
+        found = spoken(f"label {value} of image {row} is outside 0..{len(names) - 1} ({len(wrong)} such labels): {hint}")
+        raise DataError(f"{where}: {found}")
 
 
 def quoted(names: Sequence[str], most: int = 10) -> str:

@@ -15,9 +15,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from bilp.artifacts import parquet, tables
@@ -34,9 +36,11 @@ from bilp.data.measure import image_digests, value_counts
 from bilp.data.planning import told
 from bilp.data.shards import Stored
 from bilp.data.sources import open_source
+from bilp.errors import DamagedArtifact
 from bilp.progress import Progress, silent
 from bilp.storage import objects, strict_json
 from bilp.storage.scratch import scratch_folder
+from bilp.storage.verification import again
 from bilp.text.sample_words import speaking_of
 
 KIND = "ingest_part"
@@ -95,19 +99,32 @@ def check_so_far(config: IngestConfig, plan: IngestPlan) -> Damage:
         return damage
     published = published_parts(plan)
     with ThreadPoolExecutor(THREADS) as pool:
-        for skipped in pool.map(ledger_of, published.values()):
+        for skipped in pool.map(lambda part: ledger_of(published[part], plan, part), published):
             damage.add(skipped)
     done, total = sum(part.stop - part.start for part in published), sum(map(len, plan.items.values()))
     damage.check(when_decoded(done, total))
     return damage
 
 
-def ledger_of(artifact: Artifact) -> list[Skipped]:
-    """What was skipped of a published part."""
+def ledger_of(artifact: Artifact, plan: IngestPlan, part: Part) -> list[Skipped]:
+    """What was skipped of a published part of a plan, with the class of each.
+
+    Ledgers of earlier versions name no classes: those are the plan's, at the places that the part's index does not have.
+    """
     if LEDGER not in artifact.manifest.files:
         return []
     entries: list[Any] = strict_json.parse(artifact.read(LEDGER))
-    return [Skipped(**entry) for entry in entries]
+    skipped = [Skipped(**entry) for entry in entries]
+    if all(entry.label is not None for entry in skipped):
+        return skipped
+    kept = artifact.table(FILE, PART_INDEX)["place"].to_numpy() - part.start
+    labels = np.delete(plan.items_of(part).labels, kept).tolist()
+    if len(labels) != len(skipped):
+        raise DamagedArtifact(
+            f"{artifact.uri}: {len(skipped):,} skipped and {len(kept):,} decoded are not the {part.stop - part.start:,} of this part: "
+            f"{again(artifact.uri)}"
+        )
+    return [replace(entry, label=label) for entry, label in zip(skipped, labels, strict=True)]
 
 
 def published_parts(plan: IngestPlan) -> dict[Part, Artifact]:

@@ -60,7 +60,7 @@ def join_parts(plan: IngestPlan, folder: Path) -> Decoded:
         sides[part.facts.split].append(stored if channels_of(stored.shape) == channels else _widened(stored, part.facts.split, folder))
     largest = [part.facts.largest for part in opened if part.facts.largest is not None]
     short = sum(part.facts.short for part in opened)
-    skipped = [entry for part in opened for entry in ledger_of(part.artifact)]
+    skipped = [entry for artifact, part in zip(artifacts, plan.parts, strict=True) for entry in ledger_of(artifact, plan, part)]
     return Decoded(
         {split: _united(sides[split]) for split in dict.fromkeys(part.split for part in plan.parts)},
         skipped,

@@ -20,7 +20,7 @@ WINDOWS = 2
 AFTERWARDS = frozenset(
     (
         *("whitening", "whitening_epsilon", "normalization", "test_fraction", "split_seed", "on_corrupt", "most_corrupt", "order"),
-        *("duplicates", "long_tail", "label_noise", "duplicates_added", "corrections"),
+        *("hold_out", "duplicates", "long_tail", "label_noise", "duplicates_added", "corrections"),
     )
 )
 """Settings of what is done with decoded images: parts do not depend on them, but for clips on a seed (see `afterwards`)."""

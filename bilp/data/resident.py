@@ -20,6 +20,7 @@ from bilp.capture import to_device
 from bilp.errors import ConfigError
 from bilp.nets.by_device import memory_of
 from bilp.text.escaping import shown
+from bilp.text.sample_words import spoken
 
 # Part of a GPU's memory that the pixels of a split may fill: CIFAR-10 takes 0.15 GB, ImageNet at 64 pixels 16 GB.
 SHARE = 0.25
@@ -103,7 +104,7 @@ class Resident:
                     if reading() is Reading.RESIDENT:
                         gigabytes = self._size / max(1, self._count) * count / 1e9
                         raise ConfigError(
-                            f"BILP_DATA=resident: {gigabytes:.1f} GB of images do not fit on {device} beside what is there: "
+                            f"BILP_DATA=resident: {gigabytes:.1f} GB of {spoken('images')} do not fit on {device} beside what is there: "
                             f"set BILP_DATA=streamed, or distill in more shards"
                         ) from None
                     self._full.add(device)

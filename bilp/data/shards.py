@@ -24,6 +24,7 @@ from bilp.data.contents import Labels
 from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.storage.objects import Known
 from bilp.text.escaping import unwrapped
+from bilp.text.sample_words import spoken
 
 Pixels = NDArray[np.uint8]
 
@@ -80,9 +81,9 @@ def map_shard(path: Path, shape: Shape, rows: int | None = None) -> torch.Tensor
     images = table.column("image").chunk(0)
     values = images.flatten()
     if images.null_count or values.null_count or len(values) != len(images) * size:
-        raise DamagedArtifact(f"{path} holds images without pixels: {_REMEDY}")
+        raise DamagedArtifact(f"{path} holds {spoken('images')} without pixels: {_REMEDY}")
     if rows is not None and len(images) != rows:
-        raise DamagedArtifact(f"{path} holds {len(images):,} images instead of {rows:,}: {_REMEDY}")
+        raise DamagedArtifact(f"{path} holds {len(images):,} {spoken('images')} instead of {rows:,}: {_REMEDY}")
     return from_dlpack(values).view(len(images), *shape)
 
 

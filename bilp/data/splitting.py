@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from bilp.data.duplicates import Mask
 from bilp.data.shards import ShardWriter, Stored, blocks, map_shard
 from bilp.data.texts import chained
 from bilp.errors import DataError
-from bilp.seeds import generator
+from bilp.seeds import generator, stream_seed
 from bilp.text.sample_words import spoken
 
 
@@ -58,14 +59,70 @@ def held_out(
         order = members[torch.randperm(len(members), generator=generator(seed, "ingest", "split", index)).numpy()]
         sides.hold_out(index, order)
         if sides.held[index] == 0 and not sides.hold_out_smallest(order):
-            raise DataError(
-                f"{where}: class {name!r} "
-                + spoken(
-                    "has too few different images to make a test split of: equal ones stay on one side, and train "
-                    "and test both need one of each class: add images, provide a test split, or set ingest.duplicates to drop"
-                )
-            )
+            raise _too_few(name, where)
     return sides.mask
+
+
+def held_out_by_pixels(
+    labels: Labels,
+    class_names: Sequence[str],
+    fraction: float,
+    seed: int,
+    where: str,
+    pictures: NDArray[np.int64],
+    digests: NDArray[np.uint8],
+) -> Mask:
+    """Split that images stay in when others are added or go: mask [N], true for those held out for testing.
+
+    The seed and an image's pixels alone draw a number in [0, 1), and it is held out if that is below `fraction`; of images that belong
+    together the pixels with the smallest digest draw for all. Of each class at least one is held out and one stays, whatever they drew:
+    the one with the smallest number, and the one with the largest. Only such an image may change sides when others come.
+
+    Args:
+        labels: Class of each image, [N].
+        class_names: In label order, for messages.
+        fraction: Share to hold out, about.
+        seed: Of the draw.
+        where: Names the source in messages.
+        pictures: Equal numbers [N] stay on one side: equal pixels, windows of one video.
+        digests: sha256 of the pixels of each image, [N, 32].
+
+    Raises DataError as `held_out`.
+    """
+    check_divisible(labels, class_names, where)
+    sides = _Sides(labels, pictures, len(class_names), fraction)
+    drawn = _drawn(pictures, digests, seed)
+    order = np.argsort(drawn, kind="stable")
+    sides.hold_out_all(order[: np.searchsorted(drawn[order], fraction)])
+    for index, name in enumerate(class_names):
+        if sides.held[index] == 0 and not sides.hold_out_first(order[labels[order] == index]):
+            raise _too_few(name, where)
+    return sides.mask
+
+
+def _drawn(pictures: NDArray[np.int64], digests: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
+    """The number in [0, 1) that each image draws, [N]."""
+    texts = np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").ravel().astype(object)  # bytes, which sort as they read
+    first: dict[int, bytes] = {}
+    for picture, text in zip(pictures.tolist(), map(bytes, texts), strict=True):
+        first[picture] = min(text, first.get(picture, text))
+    begun = hashlib.sha256(f"{stream_seed(seed, 'ingest', 'hold_out')}".encode())
+    numbers: dict[int, float] = {}
+    for picture, text in first.items():
+        state = begun.copy()
+        state.update(text)
+        numbers[picture] = (int.from_bytes(state.digest()[:8], "big") >> 11) / 2**53
+    return np.array([numbers[picture] for picture in pictures.tolist()])
+
+
+def _too_few(name: str, where: str) -> DataError:
+    return DataError(
+        f"{where}: class {name!r} "
+        + spoken(
+            "has too few different images to make a test split of: equal ones stay on one side, and train "
+            "and test both need one of each class: add images, provide a test split, or set ingest.duplicates to drop"
+        )
+    )
 
 
 class _Sides:
@@ -94,6 +151,17 @@ class _Sides:
         """The smallest set of equal images that leaves one of each class, the first in this order [n]; False if there is none."""
         most = [count - 1 for count in self._totals]
         return any(self._take_if_below(image, most) for image in sorted(order.tolist(), key=lambda image: len(self._same(image))))
+
+    def hold_out_all(self, order: NDArray[np.int64]) -> None:
+        """These images in this order [n], with their equals, but for those without which a class would have no training image."""
+        most = [count - 1 for count in self._totals]
+        for image in order.tolist():
+            self._take_if_below(image, most)
+
+    def hold_out_first(self, order: NDArray[np.int64]) -> bool:
+        """The first image of this order [n], with its equals, that leaves one of each class; False if there is none."""
+        most = [count - 1 for count in self._totals]
+        return any(self._take_if_below(image, most) for image in order.tolist())
 
     def _same(self, image: int) -> NDArray[np.int64]:
         return self._equal.get(int(self._pictures[image]), np.array([image]))

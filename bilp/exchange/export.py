@@ -16,7 +16,7 @@ from torch import Tensor
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.artifacts.run_layout import SYNTHETIC
-from bilp.config.exports import FORMATS
+from bilp.config.exports import FORMATS, clip_name, frame_name
 from bilp.config.shapes import frames_in, is_clip
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError
@@ -114,9 +114,9 @@ def _samples(data: DistilledSet) -> Iterator[tuple[list[tuple[str, bytes]], int]
     pixels = displayable(data.images, data.mean, data.std, data.whitening)
     seen = [0] * len(data.class_names)
     for sample, label in zip(pixels, data.labels.tolist(), strict=True):
-        place = f"{data.class_names[label]}/{seen[label]:04d}"
+        place = f"{data.class_names[label]}/{clip_name(seen[label])}"
         if are_clips(data.images):
-            yield [(f"{place}/{number:02d}.png", _png(frame)) for number, frame in enumerate(sample)], label
+            yield [(f"{place}/{frame_name(number)}", _png(frame)) for number, frame in enumerate(sample)], label
         else:
             yield [(f"{place}.png", _png(sample))], label
         seen[label] += 1

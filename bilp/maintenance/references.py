@@ -69,6 +69,12 @@ def plan_of(place: str) -> str | None:
     return "/".join((*names[:2], "plans", names[3])) if len(names) == 5 and names[0] == "datasets" and names[2] == "parts" else None
 
 
+def part_place(plan: str, number: int) -> str:
+    """Where the part of a number lies that belongs to the plan at this place."""
+    home, _, key = plan.rsplit("/", 2)
+    return f"{home}/parts/{key}/{number:05d}"
+
+
 def closure(of: References, roots: Iterable[str]) -> set[str]:
     """The roots and everything that they need, however far."""
     found: set[str] = set()
@@ -189,9 +195,30 @@ def _joined(inventory: Inventory) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for place, item in inventory.items.items():
-        if item.kind == "source" and (key := item.recorded("facts").get("plan")):
-            plan = f"{place.rsplit('/', 2)[0]}/plans/{key}"
+        if item.kind != "source":
+            continue
+        plans, key = f"{place.rsplit('/', 2)[0]}/plans/", item.recorded("facts").get("plan")
+        for plan in [f"{plans}{key}"] if key else _decoded_before(inventory, item, plans):
             found[plan] = max(found.get(plan, ""), _made_at(item))
+    return found
+
+
+def _decoded_before(inventory: Inventory, record: Item, plans: str) -> list[str]:
+    """The plans that a record which names none may have been made from: earlier versions named none.
+
+    Those of the same settings and listing, all of whose parts were decoded before it. A plan that still lacks parts is none of them, so
+    that an ingestion that can be continued stays one.
+    """
+    found = []
+    for place, plan in inventory.items.items():
+        if plan.kind != "ingest_plan" or not place.startswith(plans):
+            continue
+        facts, config = plan.recorded("facts"), record.recorded("config")
+        same = all(name in config and config[name] == value for name, value in plan.recorded("config").items())
+        listed = record.recorded("facts").get("listing", {}) == facts.get("listing", {})
+        parts = [inventory.items.get(part_place(place, number)) for number in range(len(facts.get("parts", ())))]
+        if same and listed and parts and all(part is not None and part.whole and _made_at(part) <= _made_at(record) for part in parts):
+            found.append(place)
     return found
 
 

@@ -89,20 +89,46 @@ def supplied_encoder(
     Raises ConfigError for a name that torchvision does not have and for samples that are no images, and DataError for weights of
     another network.
     """
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise ConfigError(f"{setting} {name} takes images of 1 or 3 channels, not samples of {'x'.join(map(str, shape))}")
+    _require_images(name, shape, setting)
     network = _network(name, setting)
-    linear = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise ConfigError(f"{setting} {name} ends in no linear layer, whose inputs would be features: use for example resnet50")
-    head, layer = linear[-1]
+    head, layer = _head(network, name, setting)
     own = {path: value for path, value in network.state_dict().items() if not path.startswith(f"{head}.")}
     given = {path: value for path, value in tensors.items() if not path.startswith(f"{head}.")}
     _require_alike(own, given, name, where)
     network.load_state_dict(given, strict=False)
+    prepare = Prepare(*normalization, (shape[-2], shape[-1]), side)
+    return _without_head(network, head, layer, classes, prepare)
+
+
+def encoder_without_weights(
+    name: str, shape: Sequence[int], classes: int, side: int, setting: str = "distill.linear.encoder"
+) -> SuppliedEncoder:
+    """The same encoder as its constructor leaves it, for its shapes: under `torch.device("meta")` nothing is computed.
+
+    Raises ConfigError as `supplied_encoder`.
+    """
+    _require_images(name, shape, setting)
+    network = _network(name, setting)
+    prepare = Prepare(MEAN, STD, (shape[-2], shape[-1]), side)
+    return _without_head(network, *_head(network, name, setting), classes, prepare)
+
+
+def _require_images(name: str, shape: Sequence[int], setting: str) -> None:
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ConfigError(f"{setting} {name} takes images of 1 or 3 channels, not samples of {'x'.join(map(str, shape))}")
+
+
+def _head(network: nn.Module, name: str, setting: str) -> tuple[str, nn.Linear]:
+    """The last linear layer of a network, whose inputs are the features, and where it is."""
+    linear = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ConfigError(f"{setting} {name} ends in no linear layer, whose inputs would be features: use for example resnet50")
+    return linear[-1]
+
+
+def _without_head(network: nn.Module, head: str, layer: nn.Linear, classes: int, prepare: Prepare) -> SuppliedEncoder:
     parent, _, leaf = head.rpartition(".")
     setattr(network.get_submodule(parent), leaf, nn.Identity())
-    prepare = Prepare(*normalization, (shape[-2], shape[-1]), side)
     encoder = SuppliedEncoder(network, layer.in_features, classes, prepare)
     return encoder.eval().requires_grad_(False)
 

@@ -102,4 +102,5 @@ def _share(plan: Plan, stage: str, runs: Sequence[tuple[str, int]], rest: str) -
 
 def _trained(plan: Plan, stage: str, arithmetic: str, samples: int) -> Unit:
     """One network that is trained on so many samples, one after the other."""
-    return plan.speed.unit(stage, stage, plan.config.distill.network, arithmetic, [Work("trained", samples, TRAINING)], 0)
+    network = plan.speed.network(plan.config.distill.network)
+    return plan.speed.unit(stage, stage, network, arithmetic, [Work("trained", samples, TRAINING)], 0)

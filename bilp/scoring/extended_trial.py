@@ -51,10 +51,15 @@ class Grown:
     """What manifests tell of it (`ExtensionFacts`)."""
 
 
+def trial_of(folder: str, number: int) -> str:
+    """The URI of a trial of an extended scoring in its folder."""
+    return join(folder, "trials", f"{number:04d}")
+
+
 def extended_trial(grown: Grown, trial: Artifact, networks: Artifact, device: str, progress: Progress) -> Artifact:
     """The trial of the later version that follows from one of the version before and its networks; published unless it is there."""
     number = trial.stated(TrialFacts).trial
-    uri = join(grown.folder, "trials", f"{number:04d}")
+    uri = trial_of(grown.folder, number)
     key = content_key("score_trial", VERSION, training=grown.extension["training"], trial=number)
     there = there_already(uri, TRIAL, key)
     if there is not None:
@@ -149,7 +154,7 @@ def _publish_predictions(grown: Grown, trial: Artifact, networks: Artifact, new:
     now = {name: label for label, name in enumerate(dataset.class_names)}
     renamed = np.array([now[name] for name in earlier.class_names], dtype=np.int32)
     predictions = joined_predictions(read_predictions(before, earlier.classes), new.predictions, grown.growth, renamed)
-    uri = beside(join(grown.folder, "trials", f"{number:04d}"))
+    uri = beside(trial_of(grown.folder, number))
     key = content_key(PREDICTIONS, VERSION, training=grown.extension["training"], trial=number)
     origin = {"dataset": dataset.fingerprint, "trial": number}
     publish(

@@ -30,7 +30,7 @@ from bilp.errors import ConfigError, MissingArtifact
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
 from bilp.scoring import drift
-from bilp.scoring.extended_trial import Grown, extended_trial
+from bilp.scoring.extended_trial import Grown, extended_trial, trial_of
 from bilp.scoring.kept_networks import open_networks
 from bilp.scoring.summary import FILE, identity, open_summary, records, summarized_criteria, summary_key, summary_table
 from bilp.scoring.summary import KIND as SCORES
@@ -97,6 +97,11 @@ class Plan:
         """Which samples are new."""
         return growth(self.earlier, self.dataset)
 
+    @cached_property
+    def grown(self) -> Grown:
+        """What a trial of the later version is made with."""
+        return Grown(self.dataset, self.learned, self.growth, self.config, self.folder, self.facts)
+
     @property
     def key(self) -> str:
         """Key that stands for the extended scoring."""
@@ -146,6 +151,40 @@ def extend_scores(
     if extended_summary(there, config) is not None:
         _summarize(plan, device, progress)
     return there
+
+
+def extend_trial(
+    dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], trial: int, root: Uri, device: str = "cpu", progress: Progress = silent
+) -> str:
+    """One trial of the later version, for `extend_scores`, which takes those that are there; its URI.
+
+    Args:
+        dataset_uri: The later version, as ingest published it.
+        config: How the earlier version was scored, and its summary.
+        trial: Number of the trial, from 0.
+        root: The storage's root.
+        device: Where networks are evaluated.
+        progress: Told the batches.
+
+    Raises as `extend_scores`.
+    """
+    config, root = model_of(ScoreConfig, config), as_uri(root)
+    plan = _plan(open_dataset(as_uri(dataset_uri)), config, root)
+    with arithmetic(config.gpu, device):
+        return extended_trial(plan.grown, plan.trials[trial], plan.networks[trial], device, progress).uri
+
+
+def extended_trial_uri(dataset_uri: Uri, config: ScoreConfig, trial: int, root: Uri) -> str:
+    """Where that trial lies. Raises as `extend_scores`."""
+    return trial_of(_plan(open_dataset(as_uri(dataset_uri)), config, as_uri(root)).folder, trial)
+
+
+def trials_to_extend(dataset_uri: Uri, config: ScoreConfig, root: Uri) -> int:
+    """How many trials `extend_scores` would evaluate what is new by; 0 where it has been judged, or where no look at scores is needed to
+    know that everything is scored again. Raises as `extend_scores`."""
+    plan = _plan(open_dataset(as_uri(dataset_uri)), config, as_uri(root))
+    judged = find(join(plan.folder, "growth"), KIND, plan.key) is not None
+    return 0 if judged or _changed(plan) else len(plan.trials)
 
 
 def extended_summary(growth: Artifact, config: ScoreConfig) -> str | None:
@@ -274,11 +313,10 @@ def _counted(plan: Plan) -> pa.Table:
 
 def _trials(plan: Plan, device: str, progress: Progress) -> list[Artifact]:
     """The trials of the later version, those that are there already untouched."""
-    grown = Grown(plan.dataset, plan.learned, plan.growth, plan.config, plan.folder, plan.facts)
     count = len(plan.trials)
     with arithmetic(plan.config.gpu, device):
         return [
-            extended_trial(grown, trial, networks, device, partial(_one_of, progress, number, count))
+            extended_trial(plan.grown, trial, networks, device, partial(_one_of, progress, number, count))
             for number, (trial, networks) in enumerate(zip(plan.trials, plan.networks, strict=True))
         ]
 

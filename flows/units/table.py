@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from flows import rounds
 from flows.units.unit import Unit
-from tasks import addresses, stages
+from tasks import addresses, analyses, stages
 
 ingest_part = Unit(stages.ingest_part, addresses.ingest_part)
 score_trial = Unit(stages.score_trial, addresses.trial, side_by_side=True)
+extend_trial = Unit(analyses.extend_trial, addresses.extended_trial)
 record_predictions = Unit(stages.record_predictions, addresses.predictions, side_by_side=True)
 train_expert = Unit(stages.train_expert, addresses.expert, side_by_side=True)
 pretrain_network = Unit(stages.pretrain_network, addresses.pretrained)
@@ -24,7 +25,7 @@ evaluate_network = Unit(stages.evaluate_network, addresses.evaluated_network)
 UNITS = {
     unit.name: unit
     for unit in (
-        *(ingest_part, score_trial, record_predictions, train_expert, pretrain_network, distill_run, distill_shard),
+        *(ingest_part, score_trial, extend_trial, record_predictions, train_expert, pretrain_network, distill_run, distill_shard),
         *(train_teacher, evaluate_baseline, evaluate_synthetic, evaluate_network),
     )
 }

@@ -21,6 +21,7 @@ from flows.local.flow import LocalFlow
 from flows.units.under_lease import under_lease
 from tasks.parameters import Root
 from tasks.run_name import RunName
+from tasks.sample_noun import speaking_of_given
 from tasks.task import Stage
 
 
@@ -48,11 +49,12 @@ class Unit(LocalFlow[..., str | State[Any]]):
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             arguments = given.arguments
-            return under_lease(
-                arguments["root"],
-                lambda root: _call(address, arguments | {"root": root}),
-                lambda root: _call(act, arguments | {"root": root}, function),
-            )
+            with speaking_of_given(arguments):
+                return under_lease(
+                    arguments["root"],
+                    lambda root: _call(address, arguments | {"root": root}),
+                    lambda root: _call(act, arguments | {"root": root}, function),
+                )
 
         run.__name__, run.__doc__ = function.__name__, function.__doc__
         run.__signature__ = signature  # type: ignore[attr-defined]

@@ -41,7 +41,7 @@ def settings(method: str) -> PipelineConfig:
     network = {**NETWORK, "pooling": "max"}  # pooling by averages is a product of matrices on a CPU
     distill = {"iterations": 40, "rounds": 2, "batch_real": 32, "network": network, "outer_loops": 4} | SHORT.get(method, {})
     score = {"trials": 2, "epochs": 3, "network": network, "gradient_norm": "off"}
-    evaluate = {"networks": [network], "seeds": 3, "epochs": 20, "full_epochs": 2, "labels": "hard", "teacher": {"network": network}}
+    evaluate = {"networks": [network], "seeds": 3, "epochs": 20, "full_epochs": 2, "teacher": {"network": network}}
     return small_config(
         method=method, distill=distill, score=score, evaluate=evaluate, experts={"count": 2, "epochs": 50}, arms=["unpruned", "bilp"]
     )
@@ -63,7 +63,7 @@ def test_steps_do_what_they_are_taken_for(method: str) -> None:
             with Operations() as operations:
                 works = probe.run(2)
             taken = sum(work.cost for work in works)
-            counted = operations.total / speed.network(probe.network).flops
+            counted = operations.total / probe.network.flops
             # The first layer's share is larger in a network that is as narrow as this one, and so are products beside the network.
             assert 0.75 * taken < counted < 1.3 * taken, (probe.kind, counted / taken)
     plan = plan_of(config, speed.data, speed, 1)
@@ -113,12 +113,12 @@ class Clock:
 def test_a_rate_is_time_over_planned_time(
     begin: float, each: float, asked: int, made: list[int], seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, network = Clock(monkeypatch, begin, each), NetworkConfig(width=4, depth=1)
-    speed = speed_for(KNOWN)
+    clock, speed = Clock(monkeypatch, begin, each), speed_for(KNOWN)
+    network = speed.network(NetworkConfig(width=4, depth=1))
     found = timed(Probe("kind", "title", network, "float32", clock.run), asked, speed, HERE)
     assert clock.made == made
     assert (found.passes, found.seconds) == (10 * made[-1], seconds)
-    planned = 30 * made[-1] * speed.network(network).seconds(CPU, "float32")
+    planned = 30 * made[-1] * network.seconds(CPU, "float32")
     assert found.rate == pytest.approx(seconds / planned)
 
 
@@ -134,7 +134,7 @@ def test_a_step_without_memory_is_one_line(error: Exception) -> None:
         raise error
 
     with pytest.raises(ConfigError, match="--measure: a step of x finds no memory on cpu: lower") as told:
-        timed(Probe("kind", "a step of x", NetworkConfig(), "float32", run), 3, speed_for(KNOWN), HERE)
+        timed(Probe("kind", "a step of x", speed_for(KNOWN).network(NetworkConfig()), "float32", run), 3, speed_for(KNOWN), HERE)
     assert "\n" not in str(told.value)
 
 

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from counted_operations import Operations
 from torch.autograd.graph import saved_tensors_hooks
+from torchvision import models
 
-from bilp.config import DistillConfig, ExpertsConfig, IngestConfig, NetworkConfig, ReselectConfig, TeacherConfig
+from bilp.config import DistillConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig, TeacherConfig
 from bilp.config.arms import Chosen, PlannedRun
 from bilp.config.methods import METHODS
 from bilp.config.nested import merge
 from bilp.costs.data_counts import data_counts
-from bilp.costs.gpu_profiles import GPU_PROFILES
+from bilp.costs.evaluation_units import block_works
+from bilp.costs.gpu_profiles import CPU, GPU_PROFILES
 from bilp.costs.iteration import Iteration
 from bilp.costs.method_work import GRAPH_MAPS, GRAPH_PARAMETERS
 from bilp.costs.network_cost import network_cost
-from bilp.costs.run_units import measured_works, vector_cost
+from bilp.costs.run_units import iteration_of, measured_works, round_of, vector_cost
 from bilp.costs.speed import Speed
 from bilp.costs.work import Work
 from bilp.data import Dataset, ingest, open_dataset
 from bilp.data.pool import RealPool
 from bilp.distill.loops.mtt import draw_steps, draw_trajectory
 from bilp.distill.loops.registry import loop_for, networks_for
+from bilp.distill.outside import encoder_of
 from bilp.distill.step.divergence import Guard
+from bilp.distill.step.frozen_encoder import Supplied
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import Setting
 from bilp.evaluate import train_teacher
+from bilp.evaluate.own import own_settings
+from bilp.evaluate.train_all import Plan, train_all
+from bilp.evaluate.training import ImageSet
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.matching.trajectory_flat import (
@@ -42,9 +51,10 @@ from bilp.matching.trajectory_flat import (
     compare_exactly,
     compare_in_constant_memory,
 )
-from bilp.nets import build
+from bilp.nets import build, initialize
 from bilp.progress import silent
 from bilp.registry import resolve
+from bilp.seeds import generator
 from bilp.teachers.stored_teacher import StoredTeacher
 
 pytestmark = pytest.mark.slow
@@ -137,6 +147,57 @@ def test_every_method_has_a_formula() -> None:
     assert {CASES[name][0] for name in CASES} | {"dsa", "ca2d"} == set(METHODS)  # whose formulas are those of dc and rded
 
 
+def test_an_encoder_that_is_supplied_takes_the_operations_that_its_formulas_say(world: World, tmp_path: Path) -> None:
+    """Copies of synthetic images in each iteration, and the real samples once."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        safetensors.torch.save_file(models.get_model("resnet18", weights=None).state_dict(), tmp_path / "weights.safetensors")
+    linear = {"encoder": "resnet18", "weights": str(tmp_path / "weights.safetensors"), "side": 16, "pyramid": False, "copies": 2}
+    config = settings("lgm", ipc=3, linear=linear, idc={"pretrained": {"networks": 0}})
+    speed = Speed(GPU_PROFILES["h100"], data_counts(IngestConfig(), listed=True))
+    network = speed.distilled_with(config, NETWORK)
+    assert network.parameters > 10**7, "the ConvNet of the settings takes no part"
+    run = PlannedRun("unpruned", 0, Chosen("all"), config, ReselectConfig(beta=0.0))
+    counts = np.array([len(ids) for ids in world.dataset.train.by_class()])
+    once, each = (sum(work.cost for work in of(run, counts, CLASSES, network, speed)) for of in (round_of, iteration_of))
+    supplied = Supplied(encoder_of(config, world.dataset))
+    setting = Setting.assemble(config, run.reselect, RealPool(world.dataset), "cpu", supplied=supplied)
+    state, guard = initial_state(config, setting.pool, CLASSES), Guard(0.01, world.dataset.class_names, float("nan"), "")
+    with Operations() as operations:
+        loop_for("lgm")(setting, state, 2, None, guard, silent)
+    planned = once + 2 * each
+    assert 0.97 * planned < operations.total / network.flops < 1.03 * planned
+
+
+TAUGHT: dict[str, tuple[dict[str, Any], int]] = {
+    "slkd": ({"method": "dm", "evaluate": {"protocol": "slkd"}}, 64),
+    "sl": ({"method": "dm", "evaluate": {"protocol": "sl"}}, 400),
+    "rded": ({"method": "rded"}, 64),
+}
+"""Settings, and the width of the teacher: one that looks once at each image is so wide that it counts."""
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_a_taught_evaluation_takes_the_operations_that_are_counted(name: str, world: World) -> None:
+    given, width = TAUGHT[name]
+    teacher = NetworkConfig.model_validate({**NETWORK.model_dump(), "width": width})
+    usual = {"networks": [NETWORK.model_dump()], "seeds": 2, "epochs": 20, "batch_size": 16, "teacher": {"network": teacher.model_dump()}}
+    config = PipelineConfig.model_validate(merge(given, {"dataset": "digits", "evaluate": usual})).evaluate
+    ids = torch.cat([of[:4] for of in world.dataset.train.by_class()])
+    images, labels = world.dataset.train.batch(ids), world.dataset.train.labels[ids]
+    sets = [ImageSet.of_tensors(images, labels) for _ in range(config.seeds)]
+    asked = build(teacher, world.dataset.shape, world.dataset.classes).eval().requires_grad_(False)
+    initialize(asked, generator(0, "teacher"))
+    with Operations() as operations:
+        train_all(Plan(config, config.epochs, "set", teacher=asked), world.dataset, lambda seed: sets[seed])
+    speed = Speed(CPU, data_counts(IngestConfig(), listed=True))
+    works = block_works(own_settings(config, NETWORK), NETWORK, len(images), len(world.dataset.test), config.seeds, speed)
+    (taught,) = (work.cost for work in works if work.what == "taught")
+    planned = sum(work.cost for work in works)
+    assert taught > 0.12 * planned, "so much that it would be missed"
+    assert (1 - FIRST) * planned < operations.total / speed.network(NETWORK).flops < 1.03 * planned
+
+
 MEASURED = {"dm": {}, "dc": {}, "idc": {"idc": {"train_samples": 0}}, "idm": {}, "cafe": {}}
 
 
@@ -153,7 +214,7 @@ def test_an_effect_takes_the_operations_that_its_formula_says(method: str, ipc: 
     run = PlannedRun("adaptive", 0, Chosen("all"), config.model_copy(update={"rounds": 1}), reselect)
     data = data_counts(IngestConfig(), listed=True)
     speed = Speed(GPU_PROFILES["h100"], data)
-    (planned,) = measured_works(run, np.full(len(CLASSES), samples), vector_cost(works(config, world)), speed)
+    (planned,) = measured_works(run, np.full(len(CLASSES), samples), vector_cost(works(config, world)), speed.network(NETWORK), speed)
     assert planned.samples == samples * len(CLASSES)
     found = operations.total / network_cost(NETWORK, world.dataset.shape, world.dataset.classes).flops
     assert (1 - FIRST) * planned.cost < found < 1.25 * planned.cost  # sizing the groups takes passes of its own

@@ -22,7 +22,7 @@ from bilp.config import IngestConfig
 from bilp.config.ingest import OF_CLIPS
 from bilp.data import ingest_plan, ingestion, join_parts, measure
 from bilp.data.contents import Contents, Skipped
-from bilp.data.ingest_part import ingest_part, part_uri, published_parts
+from bilp.data.ingest_part import decode_part, ingest_part, ledger_of, part_uri, published_parts
 from bilp.data.ingest_plan import cut_parts, open_plan
 from bilp.data.ingestion import plan_source, read_source
 from bilp.data.items import Items
@@ -31,6 +31,7 @@ from bilp.data.shards import HEADER_BYTES
 from bilp.data.sources.folder.source import ImageFolder
 from bilp.data.store import open_recorded
 from bilp.errors import DamagedArtifact, DataError
+from bilp.progress import silent
 
 SIDE = 4
 PART = 10  # images of a part
@@ -101,6 +102,24 @@ def test_parts_give_the_data_set_of_one_go(photos: Path, tmp_path: Path, case: s
     request.getfixturevalue("small_parts")
     assert content(read_source(config, tmp_path / "parts")) == whole
     assert len(list((tmp_path / "parts/datasets/pets/parts").glob("*/*"))) == (4 if case == "test split held out" else 6)
+
+
+def test_ledgers_that_name_no_classes_are_those_of_the_plan(photos: Path, tmp_path: Path, small_parts: None, monkeypatch: Any) -> None:
+    """As the first version of parts wrote them."""
+    for name in ("00", "01", "02", "04", "05", "06", "07", "08", "09"):  # with 03, ten of 18 cats
+        (photos / f"train/cat/{name}.png").write_bytes(b"no image")
+    config = photo_config(photos, most_corrupt=0.9)
+    for version, kept in (("new", Skipped.kept), ("old", Skipped.entry)):
+        monkeypatch.setattr(Skipped, "kept", kept)
+        plan = open_plan(str(plan_source(config, tmp_path / version)))
+        for part in plan.parts:
+            decode_part(config, ImageFolder(config), plan, part, silent)
+    plans = [open_plan(str(plan_source(photo_config(photos), tmp_path / version))) for version in ("new", "old")]
+    new, old = ([ledger_of(found, plan, part) for part, found in published_parts(plan).items()] for plan in plans)
+    assert new == old and {entry.label for part in old for entry in part} == {0, 1}
+    assert '"label"' not in (Path(part_uri(plans[1].artifact.uri, 0)) / "ledger.json").read_text()
+    with pytest.raises(DataError, match=r"most of class 'cat' \(55.6 % of 18\)"):
+        read_source(config, tmp_path / "old")
 
 
 def test_settings_of_what_is_done_afterwards_share_the_parts(photos: Path, tmp_path: Path, small_parts: None, monkeypatch: Any) -> None:

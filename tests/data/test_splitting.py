@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from bilp.config.normalization import known_set
 from bilp.data.contents import GROUP_BYTES, GROUP_IMAGES, Contents, check, check_class_names, check_same_classes, cut, dataset_name
 from bilp.data.items import Items
 from bilp.data.normalization import measured
-from bilp.data.splitting import held_out
+from bilp.data.splitting import held_out, held_out_by_pixels
 from bilp.errors import DataError
 
 
@@ -33,6 +35,34 @@ def test_split_is_stratified_and_leaves_both_sides_something(counts: list[int], 
 def test_split_depends_on_the_seed() -> None:
     labels = np.zeros(100, dtype=np.int64)
     assert not np.array_equal(held_out(labels, ["a"], 0.2, 0, "here"), held_out(labels, ["a"], 0.2, 1, "here"))
+
+
+def by_pixels(labels: np.ndarray, pixels: np.ndarray, fraction: float, seed: int = 0) -> np.ndarray:
+    """The images with these numbers for pixels that are held out, [N]."""
+    digests = np.array([list(hashlib.sha256(str(each).encode()).digest()) for each in pixels.tolist()], dtype=np.uint8).reshape(-1, 32)
+    names = [str(number) for number in range(int(labels.max()) + 1)]
+    return held_out_by_pixels(labels, names, fraction, seed, "here", np.unique(pixels, return_inverse=True)[1], digests)
+
+
+def test_pixels_keep_images_on_their_side_when_others_come_or_go() -> None:
+    draw = np.random.default_rng(0)
+    labels, pixels = draw.integers(0, 3, 3000), draw.integers(0, 2600, 3000)  # some of them equal, also in other classes
+    mask = by_pixels(labels, pixels, 0.2)
+    assert [0.16 < mask[labels == index].mean() < 0.24 for index in range(3)] == [True] * 3
+    assert all(len(set(mask[pixels == each].tolist())) == 1 for each in np.unique(pixels).tolist()), "equal ones stay together"
+    for rest in (draw.random(3000) < 0.5, np.arange(3000) < 700):
+        order = draw.permutation(np.flatnonzero(rest))
+        assert np.array_equal(by_pixels(labels[order], pixels[order], 0.2), mask[order])
+    assert 0.5 < (by_pixels(labels, pixels, 0.2, seed=1) == mask).mean() < 0.8
+
+
+def test_every_class_has_images_on_both_sides_whatever_its_pixels_draw() -> None:
+    labels, pixels = np.repeat(np.arange(40), 3), np.arange(120)
+    for fraction in (0.001, 0.999):
+        held = np.bincount(labels[by_pixels(labels, pixels, fraction)], minlength=40)
+        assert held.min() == held.max() == (1 if fraction < 0.5 else 2)
+    with pytest.raises(DataError, match="class '0' has too few different images"):
+        by_pixels(np.array([0, 0, 1, 1]), np.array([5, 5, 6, 7]), 0.5)
 
 
 def test_a_class_of_one_image_cannot_be_split() -> None:

@@ -16,8 +16,10 @@ import pytest
 from PIL import Image
 from small_pipeline import run_pipeline
 
+import bilp
 from bilp.config import PipelineConfig
 from bilp.config.explain import explain
+from bilp.config.network import CONVNET, FRAME_MEAN
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.set_rules import convnet_depth
 from bilp.config.sources import SOURCES
@@ -29,10 +31,13 @@ RUN = (
     *("published/dc/imagenet1k-ipc1", "published/dm/imagenet1k-ipc10", "published/bilp-dc/imagenet1k-ipc1"),
     *("published/bilp-dm/imagenet1k-ipc10", "published/dm/tiny-imagenet-ipc1", "published/dm/imagenette-ipc1"),
     *("published/dm/imagewoof-ipc1", "published/bilp-dm/kinetics400-ipc1"),
+    *("published/idc/imagenet10-ipc10", "published/idc-i/imagenet10-ipc10", "published/idc/imagenet100-ipc10"),
 )
 TYPED = ("published/mtt/tiny-imagenet-ipc1",)
 """Of methods that train experts first, which commands alone put together."""
 SIDE = 16
+FEW_CLASSES = 3
+"""Of a subset on which a network is trained that nothing makes narrower, or experts are."""
 TRAIN, TEST = 20, 3
 """Of each class."""
 
@@ -100,14 +105,14 @@ def jpeg(label: int, number: int) -> bytes:
     return file.getvalue()
 
 
-def replica(dataset: str, root: Path) -> str:
-    """A small copy in folders by class, of the first six classes of a large set and of all of a subset."""
+def replica(dataset: str, root: Path, classes: int | None = None) -> str:
+    """A small copy in folders by class, of the first six classes of a large set, and of a subset all or so many."""
     if SOURCES[dataset].media == "video":
         clip = import_module("replicas.clip").clip
         kinds, suffix, make = [f"class {k}" for k in range(6)], "mp4", lambda label, number: clip(label, number, 2.0)
     else:
         order = import_module("bilp.data.class_lists").class_order(dataset)
-        kinds, suffix, make = list(order[: 6 if len(order) > 100 else None]), "JPEG", jpeg
+        kinds, suffix, make = list(order[: 6 if len(order) > 100 else classes]), "JPEG", jpeg
     below = "images" if dataset == "tiny_imagenet" else ""
     for split, numbers in (("train", range(TRAIN)), ("val", range(TRAIN, TRAIN + TEST))):
         for label, kind in enumerate(kinds):
@@ -118,6 +123,33 @@ def replica(dataset: str, root: Path) -> str:
     return str(root)
 
 
+def few(dataset: str) -> dict[str, Any]:
+    """The setting that takes the first classes of a subset."""
+    return {"classes": list(import_module("bilp.data.class_lists").class_order(dataset)[:FEW_CLASSES])}
+
+
+def smaller_steps(recipe: dict[str, Any]) -> float:
+    """The step size of a recipe's images for one of side SIDE in each class: as in IDC's program it falls with their area, and with their
+    number. With that of large images the pixels of small ones leave all bounds in the first step."""
+    return float(recipe["distill"]["learning_rate"]) / recipe["ipc"] * (SIDE / recipe["ingest"]["resolution"]) ** 2
+
+
+def shortened(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Settings of distillation with which IDC's networks are trained little."""
+    distill = recipe["distill"]
+    if "idc" not in distill:
+        return {}
+    idc = {"train_samples": 32, "early_epochs": min(1, distill["idc"].get("early_epochs", 0))}
+    trained = distill["idc"].get("pretrained", {}).get("networks", 0)
+    return {
+        "learning_rate": smaller_steps(recipe),
+        "outer_loops": 2,
+        "batch_train": 32,
+        "shards": min(FEW_CLASSES, distill.get("shards", 1)),
+        "idc": idc | ({"pretrained": {"networks": 1, "epochs": 1, "batch_size": 32}} if trained else {}),
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
 def test_a_recipe_runs_at_a_small_scale_on_a_replica(name: str, tmp_path: Path) -> None:
@@ -125,15 +157,17 @@ def test_a_recipe_runs_at_a_small_scale_on_a_replica(name: str, tmp_path: Path) 
     needs(name)
     recipe = load_recipe(name)
     network: dict[str, Any] = dict(recipe["distill"]["network"])
-    network = {**network, "depth": convnet_depth(SIDE), "width": 8} if "name" not in network else network
+    narrow, wide = {"depth": convnet_depth(SIDE), "width": 8}, network.get("name", CONVNET) not in (CONVNET, FRAME_MEAN)
+    network = {**network, **narrow} if "name" not in network else network
+    place = replica(recipe["dataset"], tmp_path / "replica", FEW_CLASSES if wide else None)
     ours: dict[str, Any] = {
-        "ingest": {"uri": replica(recipe["dataset"], tmp_path / "replica"), "resolution": SIDE},
+        "ingest": {"uri": place, "resolution": SIDE, **(few(recipe["dataset"]) if wide else {})},
         "ipc": 1,
         "experiments": 1,
-        "score": {"trials": 1, "epochs": 2, "init_epochs": 2, "network": network},
-        "reselect": {"candidates_per_class": 8},
+        "score": {"trials": 1, "epochs": 2, "init_epochs": 2, "network": narrow if wide else network},
+        "reselect": {"candidates_per_class": 4 if wide else 8},
         "experts": {"count": 1, "epochs": 11},
-        "distill": {"rounds": 1, "iterations": 2, "batch_real": 4, "network": network},
+        "distill": {"rounds": 1, "iterations": 2, "batch_real": 4, "network": network, **shortened(recipe)},
         "evaluate": {"networks": [network], "seeds": 2, "epochs": 2, "full_epochs": 1},
     }
     if SOURCES[recipe["dataset"]].media == "video":
@@ -152,6 +186,25 @@ def test_a_recipe_runs_at_a_small_scale_on_a_replica(name: str, tmp_path: Path) 
     assert any("ingest.resolution" in line for line in content["deviations"]) == (
         config.ingest.resolution != recipe["ingest"]["resolution"]
     )
+
+
+@pytest.mark.slow
+def test_a_recipe_with_experts_runs_on_a_replica(tmp_path: Path) -> None:
+    """MTT on ImageNette, in this process, to its page."""
+    name = "published/mtt/imagenette-ipc1"
+    recipe, network = load_recipe(name), {"depth": convnet_depth(SIDE), "width": 8}
+    place = replica(recipe["dataset"], tmp_path / "replica", FEW_CLASSES)
+    trajectory = {"max_start": 1, "steps": 2, "step_rate": 1e-9}
+    report = bilp.run(
+        recipe=name,
+        root=str(tmp_path / "store"),
+        device="cpu",
+        ingest={"uri": place, "resolution": SIDE, **few(recipe["dataset"])},
+        distill={"iterations": 1, "rounds": 1, "network": network, "learning_rate": smaller_steps(recipe), "trajectory": trajectory},
+        experts={"count": 1, "epochs": 4},
+        evaluate={"networks": [network], "seeds": 2, "epochs": 1, "baselines": ["random"]},
+    )
+    assert SOURCES[recipe["dataset"]].title in report.html
 
 
 @pytest.mark.slow

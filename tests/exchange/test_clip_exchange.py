@@ -17,9 +17,10 @@ from PIL import Image
 
 import bilp
 from bilp.artifacts.artifact import open_artifact
-from bilp.config import PipelineConfig
+from bilp.config import IngestConfig, PipelineConfig
 from bilp.config.command_line import parse
 from bilp.data import Dataset, ingest, open_dataset
+from bilp.data.sources import open_source
 from bilp.errors import DataError
 from bilp.exchange import ImportOptions, export_set, import_set, reading_line
 
@@ -64,6 +65,21 @@ def test_a_folder_has_a_folder_of_frames_for_each_clip(clips: Dataset, synthetic
         for number, frame in enumerate(clip):
             file = tmp_path / "out" / "train" / clips.class_names[place // 2] / f"{place % 2:04d}" / f"{number:02d}.png"
             assert np.array_equal(np.asarray(Image.open(file)), frame.permute(1, 2, 0).numpy())
+
+
+def test_frames_of_exported_clips_are_not_taken_for_images_unawares(synthetic: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_set(synthetic, "folder", str(out))
+    config = IngestConfig(source="folder", uri=str(out))
+    remedy = r"set the source to video_folder and ingest.frames to 4, or ingest.classes"
+    with pytest.raises(DataError, match=rf"train/\w+/0000/ and all others .* 4 frames of a clip .* {remedy}") as raised:
+        open_source(config).read()
+    assert "\n" not in str(raised.value)
+    classes = tuple(sorted(path.name for path in (out / "train").iterdir()))
+    named = open_source(config.model_copy(update={"classes": classes})).read()
+    assert len(named.items["train"]) == 8 * 4, "whoever names the classes says that each frame is an image"
+    (out / "train" / classes[-1] / "0001" / "03.png").unlink()  # no longer what is exported
+    assert len(open_source(config).read().items["train"]) == 8 * 4 - 1
 
 
 @pytest.mark.slow

@@ -9,11 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_data import held, source_of
 from PIL import Image
 
+from bilp.config import DistillConfig, EvaluateConfig, ReselectConfig
+from bilp.config.network import FRAME_MEAN
+from bilp.data import ingest
 from bilp.data.contents import counted
+from bilp.distill import start_run
+from bilp.errors import ConfigError, Diverged, MissingArtifact
 from bilp.text.page_templates import template_of
 from bilp.text.sample_words import speaking_of, spoken
+from flows.units.table import distill_run, evaluate_baseline
 
 SMALL = (
     *("--ingest.resolution", "16", "--ingest.frames", "4", "--ingest.sampling", "window", "--ingest.stride", "1", "--ingest.clips", "2"),
@@ -78,6 +85,25 @@ def spoken_of_images(text: str) -> list[str]:
     for other in (r"<style.*?</style>", r"<script.*?</script>", r"data:[^\"')\s]+", r"--tmp\S+"):
         text = re.sub(other, " ", text, flags=re.DOTALL)
     return [text[max(0, found.start() - 60) : found.end() + 30] for found in re.finditer(r"\bimages?\b", text, re.IGNORECASE)]
+
+
+def test_what_a_worker_carries_out_speaks_of_clips(tmp_path: Path) -> None:
+    """A unit as its process runs it: nobody around it has read a configuration that says what the samples are."""
+    root, network = str(tmp_path), {"name": FRAME_MEAN, "width": 4, "depth": 2}
+    arrays = held(frames=2, side=8)
+    dataset_uri = ingest(source_of(arrays), root)
+    settings = EvaluateConfig.model_validate({"networks": [network], "epochs": 1})
+    with pytest.raises(ConfigError, match=re.escape("baseline random needs ipc = 7 training clips per class")):
+        evaluate_baseline(dataset_uri=dataset_uri, baseline="random", ipc=7, config=settings, root=root)
+    steep = {"ipc": 1, "iterations": 2, "rounds": 1, "batch_real": 4, "network": network, "augment": [], "learning_rate": 1e30}
+    distill = DistillConfig.model_validate(DistillConfig.model_construct().model_dump() | steep)
+    run_uri = start_run(dataset_uri, None, distill, ReselectConfig(beta=0.0), root)
+    with pytest.raises(Diverged) as diverged:
+        distill_run(run_uri=run_uri, root=root)
+    assert "The learning rate of the clips is 1e+30" in str(diverged.value) and spoken_of_images(str(diverged.value)) == []
+    missing = f"{root}/datasets/gone/0123456789abcdef"
+    with pytest.raises(MissingArtifact, match="gone"):
+        evaluate_baseline(dataset_uri=missing, baseline="random", ipc=1, config=settings, root=root)
 
 
 @pytest.mark.slow

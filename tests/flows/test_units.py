@@ -25,6 +25,8 @@ from bilp.data.ingestion import plan_source
 from bilp.data.shards import HEADER_BYTES
 from bilp.distill import start_run
 from bilp.errors import BilpError, LeaseLost
+from bilp.scoring.summary import summarize
+from bilp.scoring.trial import score_trial
 from bilp.storage.objects import children, join
 from flows.ingest import ingest
 from flows.restarts import MOST_STARTS, refuse_endless_restarts
@@ -76,6 +78,13 @@ def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, t
         table.train_expert.call(**on, **experts, expert=0),
     ]
     assert [carried_out(call) for call in calls] == [call.artifact for call in calls]
+    kept = CONFIG.score.model_copy(update={"keep_networks": True})
+    for trial in range(kept.trials):
+        score_trial(dataset, kept, trial, root)
+    grown = ingest(CONFIG.ingest.model_copy(update={"split_seed": 1}), root)
+    onto = kept.model_copy(update={"extend": summarize(dataset, kept, root)})
+    extended = table.extend_trial.call(root, dataset_uri=grown, config=onto, trial=1)
+    assert carried_out(extended) == extended.artifact
     divided = start_run(dataset, None, planned.distill.model_copy(update={"shards": 2}), planned.reselect, root)
     shard = table.distill_shard.call(root, run_uri=divided, shard=1, label="unpruned shard 2/2")
     assert (shard.label, shard.artifact) == ("distill unpruned shard 2/2", f"{divided}/shards/0001/rounds/0004")
@@ -88,7 +97,7 @@ def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, t
     assert carried_out(network) == network.artifact
     evaluation = table.evaluate_synthetic.call(**on, synthetic_uri=synthetic_set(run), arm="unpruned", experiment=0, config=CONFIG.evaluate)
     assert carried_out(evaluation) == evaluation.artifact
-    assert {call.unit for call in [*calls, part, shard, network, evaluation]} == set(table.UNITS.values())
+    assert {call.unit for call in [*calls, extended, part, shard, network, evaluation]} == set(table.UNITS.values())
     assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
     for pattern in ("scores/*/*/trials/*/*.parquet", "evaluations/*/*.parquet"):
         both = parquet(root, pattern).keys() & parquet(finished.root, pattern).keys()
@@ -97,7 +106,7 @@ def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, t
 
     before = files(root)
     with outcomes() as again:
-        for call in [*calls, part, shard, network, evaluation]:
+        for call in [*calls, extended, part, shard, network, evaluation]:
             carried_out(call)
     assert again == {}, "what is published needs no lease and no task"
     assert files(root) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,28 @@ def test_parts_stay_until_a_data_set_came_of_them(root: Path, begun: IngestPlan,
     assert collected(root) == set(), "used of late"
     aged(root)
     assert collected(root) >= {"plans", "parts"}
+
+
+def test_a_record_that_names_no_plan_finished_the_one_of_its_settings_whose_parts_are_older(root: Path, begun: IngestPlan) -> None:
+    """As earlier versions wrote records."""
+    ingestion.read_source(CONFIG, root)
+    (manifest,) = root.glob("datasets/digits/sources/*/_manifest.json")
+    content = json.loads(manifest.read_bytes())
+    assert content["facts"].pop("plan") == begun.artifact.manifest.key
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    part = Path(part_uri(begun.artifact.uri, 1), "_manifest.json")
+    whole = part.read_bytes()
+    part.unlink()
+    aged(root)
+    assert not {"plans", "parts"} & {item.place.split("/")[2] for item in plan(str(root), Options()).removed}, "it can be continued"
+    part.write_bytes(whole)
+    aged(root)
+    gone = {item.place.split("/")[2] for item in plan(str(root), Options()).removed}
+    assert gone >= {"plans", "parts"}
+    later = json.loads(whole) | {"created_at": content["created_at"].replace("20", "21", 1)}
+    part.write_text(json.dumps(later), encoding="utf-8")
+    aged(root)
+    assert not {"plans", "parts"} & {item.place.split("/")[2] for item in plan(str(root), Options()).removed}, "decoded anew since"
 
 
 def test_they_are_removed_where_that_is_asked_for(root: Path, begun: IngestPlan) -> None:

@@ -62,6 +62,7 @@ def _write(path: Path, frames: Iterable[np.ndarray], coding: Coding, times: Sequ
         for number, pixels in enumerate(frames):
             if stream is None:
                 stream = container.add_stream(coding.codec, rate=rate, options=dict(coding.options))
+                assert isinstance(stream, av.VideoStream)
                 stream.height, stream.width, stream.pix_fmt = *pixels.shape[:2], coding.pixels
                 stream.codec_context.thread_count = 1
                 stream.codec_context.time_base = Fraction(1, rate)
@@ -127,5 +128,6 @@ def _noise(draw: np.random.Generator, height: int, width: int) -> np.ndarray:
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1.0
     spectrum = draw.standard_normal(frequency.shape) + 1j * draw.standard_normal(frequency.shape)
-    noise = np.fft.irfft2(spectrum / frequency, (height, width))
-    return (noise - noise.mean()) / noise.std()
+    noise: np.ndarray = np.fft.irfft2(spectrum / frequency, (height, width))
+    normal: np.ndarray = (noise - noise.mean()) / noise.std()
+    return normal

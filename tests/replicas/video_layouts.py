@@ -159,7 +159,7 @@ def kinetics_frames(root: Path, frames: int = 12) -> None:
 def ucf101(root: Path, content: bytes, lists: bool = True) -> None:
     """Two classes with one clip in each of groups 1, 2, 8 and 9, and the first division; its files end lines as on Windows."""
     write(root / "ucfTrainTestlist" / "readme.txt", "lists\r\n")
-    train, test = [], []
+    train, test = list[str](), list[str]()
     for label, name in enumerate(UCF, 1):
         spelled = name.replace("HandstandPushups", "HandStandPushups")
         for group in (1, 2, 8, 9):
@@ -198,7 +198,7 @@ def ssv2(root: Path, content: bytes, clips: str = "20bn-something-something-v2/{
             clip_id = str(100 * (label + 1) + number)
             write(root / clips.format(clip_id), content)
             sentence = template.lower().replace("[something]", "a blue cup")
-            entry = {"id": clip_id, "label": sentence, "template": template, "placeholders": ["a blue cup"]}
+            entry: dict[str, object] = {"id": clip_id, "label": sentence, "template": template, "placeholders": ["a blue cup"]}
             listed["train" if number < 3 else "validation"].append(entry)
     for split, entries in listed.items():
         write(home / f"{prefix}{split}.json", json.dumps(entries))

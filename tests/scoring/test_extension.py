@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,14 @@ from bilp.maintenance.inventory import take_inventory
 from bilp.maintenance.references import references
 from bilp.nets import build
 from bilp.pruning.prune import prune
+from bilp.scoring import extended_trial
 from bilp.scoring.extended_trial import joined_predictions
-from bilp.scoring.extension import extend_scores, extended_summary
+from bilp.scoring.extension import extend_scores, extend_trial, extended_summary, extended_trial_uri, trials_to_extend
 from bilp.scoring.kept_networks import KIND, epoch_file, networks_uri
 from bilp.scoring.prediction_record import Predictions
 from bilp.scoring.predictions import KIND as PREDICTIONS
 from bilp.scoring.predictions import beside, read_predictions
-from bilp.scoring.summary import load_summary, open_summary, summarize
+from bilp.scoring.summary import FILE, load_summary, open_summary, summarize
 from bilp.scoring.trial import score_trial
 from bilp.scoring.trial_record import TRIAL, TRIAL_FILE, read_trajectory
 from bilp.scoring.versions import Growth, growth
@@ -100,6 +102,27 @@ def extended(store: Store, scores: str, after: str) -> str:
     uri = extended_summary(store.extend(after, scores), CONFIG)
     assert uri is not None
     return uri
+
+
+def test_trials_that_others_extended_are_taken(store: Store, scores: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each as a unit of work of its own, in another order; then they are judged and summarized as if one process had extended all."""
+    later = store.version("later", np.flatnonzero(np.arange(140) % 11 > 0))
+    shutil.copytree(store.root, tmp_path / "store")
+    elsewhere, onto = str(tmp_path / "store"), {"extend": scores}
+    here = extended_summary(store.extend(later, scores), CONFIG)
+    config = KEEPING.model_copy(update={"extend": scores.replace(store.root, elsewhere)})
+    copied = later.replace(store.root, elsewhere)
+    assert trials_to_extend(copied, config, elsewhere) == 2
+    for trial in (1, 0):
+        assert extend_trial(copied, config, trial, elsewhere) == extended_trial_uri(copied, config, trial, elsewhere)
+    monkeypatch.setattr(extended_trial, "evaluated", pytest.fail)
+    there = extended_summary(extend_scores(copied, config, elsewhere), CONFIG)
+    assert here is not None and there is not None
+    assert content_of(there, FILE) == content_of(here, FILE)
+    assert trials_to_extend(copied, config, elsewhere) == 0, "it is judged"
+    assert trials_to_extend(later, KEEPING.model_copy(update=onto), store.root) == 0
+    few = store.version("few", np.flatnonzero(np.arange(140) % 7 < 3))
+    assert trials_to_extend(few, KEEPING.model_copy(update=onto), store.root) == 0, "too much has left: everything is scored again"
 
 
 def test_networks_are_kept_beside_a_trial_and_change_nothing_of_it(store: Store, before: str, scores: str, tmp_path: Path):

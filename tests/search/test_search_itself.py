@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import bilp
 from bilp.api.here import Here, resolved
 from bilp.api.workspace import place_at
 from bilp.config import PipelineConfig, PruneConfig
@@ -20,17 +21,15 @@ from bilp.search.halving import search
 from bilp.search.held_out import hold_out
 
 NARROW = {"width": 4, "depth": 1}
-CONFIG = PipelineConfig.model_validate(
-    {
-        "dataset": "digits",
-        "keep": "search",
-        "arms": ["unpruned", "static"],
-        "score": {"trials": 1, "epochs": 1, "init_epochs": 1, "network": NARROW},
-        "distill": {"iterations": 20, "rounds": 2, "batch_real": 8, "network": NARROW},
-        "evaluate": {"networks": [NARROW], "seeds": 2, "epochs": 2, "full_epochs": 1},
-        "search": {"keep": [1.0, 0.6, 0.4], "distillations": 2, "trainings": 2},
-    }
-)
+GIVEN: dict[str, Any] = {
+    "keep": "search",
+    "arms": ["unpruned", "static"],
+    "score": {"trials": 1, "epochs": 1, "init_epochs": 1, "network": NARROW},
+    "distill": {"iterations": 20, "rounds": 2, "batch_real": 8, "network": NARROW},
+    "evaluate": {"networks": [NARROW], "seeds": 2, "epochs": 2, "full_epochs": 1},
+    "search": {"keep": [1.0, 0.6, 0.4], "distillations": 2, "trainings": 2},
+}
+CONFIG = PipelineConfig.model_validate({"dataset": "digits", **GIVEN})
 
 
 class Killed(Exception):
@@ -110,6 +109,11 @@ def test_words_become_numbers_that_name_the_search_and_nothing_is_searched_twice
         before = sorted(str(path) for path in tmp_path.rglob("*"))
         assert resolved(CONFIG, dataset, at) == (config, uri)
         assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+    scores = bilp.score(bilp.ingest("digits", root=str(tmp_path)), device="cpu", score=GIVEN["score"])
+    selection = bilp.prune(scores, device="cpu", **GIVEN)
+    assert len(list((tmp_path / "searches").iterdir())) == 1, "as a function of Python it is the same search"
+    assert selection.given["keep"] == config.keep
+    assert selection.uri == prune(dataset, scores.uri, config.prune, tmp_path)
 
 
 def test_a_stage_that_meets_a_word_refuses_it(tmp_path: Path) -> None:

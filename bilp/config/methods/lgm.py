@@ -87,6 +87,7 @@ LGM = Method(
     networks="bilp.distill.loops.lgm:draw_encoder",
     carried="bilp.distill.step.levels:require_levels",
     work="bilp.costs.method_work:head_gradients",
+    round_work="bilp.costs.method_work:encoded",
 )
 
 METHODS = (LGM,)

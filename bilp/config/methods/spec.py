@@ -198,6 +198,8 @@ class Method:
     """Real samples of a class that an iteration looks at, at most, by the settings of `distill`."""
     work: str = ""
     """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.iteration.Formula`); empty where no formula says so."""
+    round_work: str = ""
+    """What the beginning of a round does once, likewise, for whatever its iterations then find ready; empty where that is nothing."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """Interchangeable parts of a loop that several methods share, by the loop's own names for them."""
 

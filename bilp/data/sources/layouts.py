@@ -47,7 +47,7 @@ class View:
 
     def lacks(self, split: SplitName, origin: str, reason: str, class_id: str = "", count: int = 1) -> None:
         """Keep a picture that cannot be had, or about so many; those of a class count only if that is taken."""
-        told = reason if count == 1 else f"{reason} (about {count:,} images)"
+        told = reason if count == 1 else f"{reason} (about {counted(count, 'image')})"
         self.absent.append((class_id, Skipped(split, shown(origin), told, count=count)))
 
     def cut_off(self, split: SplitName, path: str) -> None:
@@ -59,7 +59,7 @@ class View:
         paths = [path for of, path in self.cut if of == split]
         rest = published - there - sum(skipped.count for _, skipped in self.absent if skipped.split == split)
         if paths and rest > 0:
-            reason = f"cut off: only {published - rest:,} of {published:,} published images are there or known to be lost"
+            reason = f"cut off: only {published - rest:,} of {counted(published, 'published image')} are there or known to be lost"
             self.lacks(split, ", ".join(paths), reason, count=rest)
 
     def absent_of(self, order: Sequence[str]) -> tuple[Skipped, ...]:

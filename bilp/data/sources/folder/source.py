@@ -32,8 +32,9 @@ from bilp.data.names import class_name
 from bilp.data.opening import DecodeError
 from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.folder.classes import Classes
+from bilp.data.sources.folder.frames import exported_clips
 from bilp.data.sources.folder.splits import find_splits
-from bilp.data.sources.folder.tree import Tree
+from bilp.data.sources.folder.tree import Tree, place
 from bilp.data.sources.video.clip_files import is_video
 from bilp.errors import DataError
 from bilp.storage import objects
@@ -59,6 +60,7 @@ class ImageFolder:
     def read(self) -> Contents:
         """Classes and labels from the listing. Raises DataError if the directories are no such layout, or may be several."""
         self._refuse_clips()
+        self._refuse_frames()
         tree = Tree(self._listing, shown(self.uri), tuple(map(class_name, self._asked.names)))
         train, test = find_splits(tree, self._train, self._test)
         sides: dict[SplitName, Classes] = {"train": train} if test is None else {"train": train, "test": test}
@@ -74,6 +76,17 @@ class ImageFolder:
             other = SOURCES[self._config.source].counterpart
             found = f"holds {counted(len(videos), 'video file')}, such as {shown(videos[0])}, and source {self._config.source} reads images"
             raise DataError(f"{shown(self.uri)}: {found}: set the source to {other}")
+
+    def _refuse_frames(self) -> None:
+        """Raise DataError for exported clips, whose frames would be images, unless the classes are given by name, which says so."""
+        found = None if self._config.classes else exported_clips(self._listing)
+        if found is not None:
+            other = SOURCES[self._config.source].counterpart
+            raise DataError(
+                f"{shown(self.uri)}: {place(found.clip)} and all others like it hold the {found.frames} frames of a clip each, as bilp "
+                f"export writes them, and source {self._config.source} reads images: set the source to {other} and ingest.frames to "
+                f"{found.frames}, or ingest.classes to the names of the classes if each frame is an image of its own"
+            )
 
     def groups(self, items: Items) -> Iterator[Group]:
         """The files, one reader each."""
