@@ -86,6 +86,7 @@ def suspects(
     *,
     by: str | None = None,
     worst: int | None = None,
+    relabel: float | None = None,
     root: Uri | None = None,
     device: str | None = None,
     **settings: object,
@@ -96,12 +97,14 @@ def suspects(
         data: What `ingest` returned, or the path, URI or key of a data set.
         by: The label score that ranks them, by default aum.
         worst: How many are shown in pictures.
+        relabel: Probability from which the corrections give an image the class that networks predict, by themselves.
         root: The storage that a key is looked for in, by default BILP_STORAGE.
         device: cpu, cuda, ...; by default BILP_DEVICE, or a GPU if there is one.
         settings: Dials, and settings of scoring, such as trials=3.
     """
     data = as_data(data, root)
-    ranking = model_of(SuspectsConfig, {name: value for name, value in (("by", by), ("worst", worst)) if value is not None})
+    asked = {"by": by, "worst": worst, "relabel": relabel}
+    ranking = model_of(SuspectsConfig, {name: value for name, value in asked.items() if value is not None})
     config = for_images(for_device(merged(data.given, "score", settings), device), data.config)
     with place_at(data.root, device) as place:
         score = fitted(config.score, config.origins, len(data.opened.train))

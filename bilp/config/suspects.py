@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -88,9 +88,14 @@ LabelScoreName = Annotated[str, EntryName("bilp.config.suspects:LABEL_SCORES")]
 class SuspectsConfig(Frozen):
     """The list of suspects: training images whose label is probably wrong."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"relabel"})
+
     by: LabelScoreName = DEFAULT_SCORE
     """Label score that ranks them."""
     worst: Annotated[Positive, Field(le=1000)] = 100
     """How many are shown in pictures, and listed in corrections.csv at least."""
     near: Annotated[float, Field(ge=0.0, le=1.0)] = 0.13
     """Images are near duplicates at less than this share of the median distance of an image to its nearest neighbor."""
+    relabel: Annotated[float, Field(gt=0.5, le=1.0)] | None = None
+    """Probability from which corrections.csv gives an image the class that networks predict, by itself (RDC: 0.95); empty decides nothing.
+    Of images that static pruning keeps, where it has been done, nothing is decided."""

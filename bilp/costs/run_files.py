@@ -15,7 +15,7 @@ from bilp.costs.speed import Speed
 from bilp.costs.tensor_bytes import tensor_file_bytes
 from bilp.distill.part import keeps_state, share_of_classes
 from bilp.distill.step.round_bounds import bounds
-from bilp.distill.step.state import METHOD, MOMENTUM, PRUNER
+from bilp.distill.step.state import METHOD, MOMENTUM, NO_MOMENTUM, PRUNER
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.registry import resolve
 
@@ -46,7 +46,7 @@ def stored_run(run: PlannedRun, speed: Speed) -> StoredRun:
 
 
 def _state_bytes(run: PlannedRun, speed: Speed, classes: range) -> dict[int, int]:
-    """Bytes of the two files of the state of these classes after each round."""
+    """Bytes of the files of the state of these classes after each round."""
     distill = run.distill
     count = len(classes) * distill.ipc
     images: Form = (torch.float32, (count, *speed.data.shape))
@@ -60,7 +60,10 @@ def _state_bytes(run: PlannedRun, speed: Speed, classes: range) -> dict[int, int
         labels = torch.from_numpy(np.repeat(np.arange(speed.data.classes), speed.data.train))
         pruner = AdaptivePruner(labels, speed.data.classes, run.reselect)
         forms |= {PRUNER + name: (value.dtype, value.shape) for name, value in pruner.state(classes).items()}
-    carries, rounds, momentum = METHODS[distill.method].carries, range(1, distill.rounds + 1), tensor_file_bytes({MOMENTUM: images})
+    carries, rounds = METHODS[distill.method].carries, range(1, distill.rounds + 1)
+    momentum = tensor_file_bytes({MOMENTUM: images})
+    if not METHODS[distill.method].optimizes:
+        forms, momentum = forms | {MOMENTUM: (torch.float32, NO_MOMENTUM)}, 0
     if not carries:
         return dict.fromkeys(rounds, tensor_file_bytes(forms) + momentum)
     network, of = speed.network(distill.network), resolve(carries)

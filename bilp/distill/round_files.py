@@ -17,6 +17,7 @@ from bilp.artifacts.publication import Content, publish
 from bilp.artifacts.run_layout import CHECKPOINT, GRID, ITE_TABLE, LOSS_TABLE, MOMENTUM, PRUNER_STATE, RESELECT, ROUND, SNAPSHOT, STATE
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.artifacts.tensors import decode_tensors, encode_tensors
+from bilp.config.methods import METHODS
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import RealPool
 from bilp.distill.inputs import lineage
@@ -110,9 +111,11 @@ def publish_round(
     if not kept and part.shard is None and part.run.distill.shards > 1:
         return _publish(part, ROUND, round, files, facts, device)
     with scratch_folder("bilp-round-") as folder:
-        held: dict[str, Content] = {name: folder / name for name in (CHECKPOINT, MOMENTUM)}
+        stepped = METHODS[part.run.distill.method].optimizes
+        names = (CHECKPOINT, MOMENTUM) if stepped else (CHECKPOINT,)
+        held: dict[str, Content] = {name: folder / name for name in names}
         require_room(folder, 2 * state.images.nbytes, f"the state after round {round} of {part.uri}")
-        write_state(state, folder / CHECKPOINT, folder / MOMENTUM)
+        write_state(state, folder / CHECKPOINT, folder / MOMENTUM if stepped else None)
         if not kept:
             _publish(part, STATE, round, held, {"round": round, "iteration": stop}, device)
         return _publish(part, ROUND, round, files | held if kept else files, facts, device)

@@ -28,7 +28,6 @@ from bilp.teachers.weights_file import read_weights
 
 DEVIATION = 0.01
 """Standard deviation of a classifier's first weights, in the program of Cazenavette et al. (models/linear_classifier.py)."""
-VERSION = 1
 REMEMBERED = 2
 """Encoders whose features of test images a process keeps."""
 
@@ -119,7 +118,7 @@ def test_features(encoder: Encoder, test: ImageSet, config: EvaluateConfig, data
     """
     shown = {"enlarged": config.test_enlarged, "standardize": config.standardize, "gpu": config.gpu, "revision": config.gpu_revision}
     where = str(test.labels.device)
-    key = content_key("test_features", VERSION, dataset=dataset.fingerprint, encoder=encoder.identity, shown=shown, device=where)
+    key = content_key("test_features", 1, dataset=dataset.fingerprint, encoder=encoder.identity, shown=shown, device=where)
     if key not in _features:
         with torch.no_grad():
             parts = [encoder.network.embed(test.images(batch)).float() for batch in test.passes(images_at_once(test))]

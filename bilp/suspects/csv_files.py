@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bilp.data.alterations.corrections_file import COLUMNS, decided_rows
 from bilp.text.csv_text import csv_text, write_csv
@@ -25,17 +26,34 @@ def write_list(file: Path, ranked: pa.Table) -> None:
         write_csv(target, ranked.column_names, rows, _cell)
 
 
-def write_corrections(file: Path, ranked: pa.Table, most: int) -> None:
+def write_corrections(file: Path, ranked: pa.Table, most: int, relabeled: Mapping[int, tuple[str, float]] = {}) -> None:
     """A template (`bilp.data.alterations.corrections_file`) with the first `most` rows that nobody has reviewed: what networks say of each
-    is its note, and no action is decided. A row has an index only where its image has no path."""
-    rows = (_undecided(row) for row in ranked.slice(0, most).to_pylist() if not row["reviewed"])
+    is its note, and no action is decided. A row has an index only where its image has no path.
+
+    Args:
+        file: is written.
+        ranked: all rows, the most suspicious first.
+        most: of these are looked at.
+        relabeled: names of the classes that samples get, decided already, with their probability, by sample_id; they stand at the top.
+    """
+    wanted = pa.array(list(relabeled), pa.int64())
+    decided = ranked.filter(pc.is_in(ranked["sample_id"], wanted)).to_pylist() if relabeled else []
+    open_ones = [row for row in ranked.slice(0, most).to_pylist() if not row["reviewed"] and row["sample_id"] not in relabeled]
+    rows = [*(_decided(row, *relabeled[row["sample_id"]]) for row in decided), *map(_undecided, open_ones)]
     with file.open("w", encoding="utf-8", newline="") as target:
         write_csv(target, COLUMNS, rows, _cell)
 
 
+def _decided(row: Mapping[str, Any], label: str, confidence: float) -> tuple[Any, ...]:
+    return *_image(row), "relabel", label, f"networks say {label} with probability {confidence:.3f}"
+
+
 def _undecided(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    note = f"networks say {row['predicted_label']}, label score {row['label_score']:.3f}"
-    return SPLIT, row["path"], "" if row["path"] else row["sample_id"], row["sha256"], row["given_label"], "", "", note
+    return *_image(row), "", "", f"networks say {row['predicted_label']}, label score {row['label_score']:.3f}"
+
+
+def _image(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return SPLIT, row["path"], "" if row["path"] else row["sample_id"], row["sha256"], row["given_label"]
 
 
 def after_decisions(template: bytes, file: str) -> bytes:

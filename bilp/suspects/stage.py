@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
-from bilp.artifacts.facts import PredictionsFacts, SummaryFacts
+from bilp.artifacts.facts import PredictionsFacts, SummaryFacts, TrialFacts
 from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import SUMMARY
@@ -29,10 +29,12 @@ from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError, MissingArtifact
 from bilp.progress import Progress, silent
 from bilp.pruning.prune import KIND as SELECTION
+from bilp.scoring.extension import settings_of
 from bilp.scoring.predictions import KIND as PREDICTIONS
-from bilp.scoring.predictions import beside
+from bilp.scoring.predictions import beside, read_predictions
 from bilp.scoring.summary import FILE as SUMMARY_FILE
 from bilp.scoring.summary import open_summary
+from bilp.scoring.trial_record import TRIAL, read_trajectory
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.storage.scratch import scratch_folder
 from bilp.suspects.confident import estimated_errors
@@ -43,6 +45,7 @@ from bilp.suspects.fates import fates
 from bilp.suspects.label_scores import label_score, order
 from bilp.suspects.near_duplicates import nearest_neighbors, reduced
 from bilp.suspects.quality import quality
+from bilp.suspects.relabeling import Predicted, relabeled, surest
 from bilp.suspects.reviewed import reviewed_samples
 from bilp.suspects.suspect_rows import Known, Ranking, rows_of
 from bilp.suspects.suspects_page import page
@@ -99,6 +102,7 @@ def find_suspects(
     estimated = estimated_errors(evidence.labels, evidence.confident)
     ranking = Ranking.by(order(config.by, evidence), label_score(config.by, evidence), known.reviewed, estimated)
     table = rows_of(dataset, evidence, ranking, known)
+    decided = {} if config.relabel is None else _relabeled(inputs, known, evidence.labels, config.relabel)
     stated = {
         "dataset": dataset.fingerprint,
         "class_names": list(dataset.class_names),
@@ -107,10 +111,11 @@ def find_suspects(
         "estimated_errors": estimated,
         "near_duplicates": int(table["is_near_duplicate_issue"].to_numpy().sum()),
         "reviewed": int(known.reviewed.sum()),
+        **({} if config.relabel is None else {"relabeled": len(decided)}),
         **facts,
     }
     with scratch_folder("bilp-suspects-") as folder:
-        _write(folder, inputs, table, stated, config, key)
+        _write(folder, inputs, table, stated, config, key, decided)
         return publish(
             uri,
             KIND,
@@ -122,11 +127,35 @@ def find_suspects(
         ).uri
 
 
-def _write(folder: Path, inputs: _Inputs, table: pa.Table, stated: Mapping[str, Any], config: SuspectsConfig, key: str) -> None:
+Decided = Mapping[int, tuple[str, float]]
+"""Names of classes that samples get by themselves, and the probability of each, by sample_id."""
+
+
+def _relabeled(inputs: _Inputs, known: Known, labels: np.ndarray, least: float) -> Decided:
+    """What corrections decide by themselves, of samples that nobody has reviewed and static pruning, if it was done, leaves out."""
+    dataset, window = inputs.dataset, settings_of(inputs.summary).converge_epochs
+    trials = []
+    for uri, predictions in zip(inputs.trials, inputs.predictions, strict=True):
+        trial = open_artifact(uri, TRIAL)
+        epochs = trial.stated(TrialFacts).epochs
+        record, said = read_trajectory(trial, epochs, len(labels)), read_predictions(predictions, dataset.classes)
+        last = slice(max(0, epochs - window), epochs)
+        trials.append(Predicted(record.losses[last], record.margins[last], said.predicted[last]))
+    sure = surest(trials, labels, dataset.classes)
+    kept = known.fates.kept_by_score
+    left_out = ~known.reviewed if kept is None else ~known.reviewed & ~np.asarray(kept)
+    chosen = np.flatnonzero(relabeled(sure, labels, least, left_out))
+    return {int(k): (dataset.class_names[int(sure.classes[k])], float(sure.confidence[k])) for k in chosen}
+
+
+def _write(
+    folder: Path, inputs: _Inputs, table: pa.Table, stated: Mapping[str, Any], config: SuspectsConfig, key: str, decided: Decided
+) -> None:
     """The files for people."""
     ranked = table.sort_by("rank")
     write_list(folder / LIST, ranked)
-    write_corrections(folder / CORRECTIONS, ranked, max(config.worst, min(int(stated["estimated_errors"]), 10 * config.worst)))
+    most = max(config.worst, min(int(stated["estimated_errors"]), 10 * config.worst))
+    write_corrections(folder / CORRECTIONS, ranked, most, decided)
     worst = worst_of(inputs.dataset, ranked.slice(0, config.worst), inputs.trials)
     title = f"{inputs.dataset.name}: the {len(worst)} most suspicious labels"
     (folder / SHEET).write_bytes(contact_sheet(title, worst))

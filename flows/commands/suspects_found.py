@@ -80,6 +80,8 @@ def _lines(facts: SuspectsFacts, files: HandedOut, decided: bool) -> list[str]:
         ]
     lines += [f"page: {files.page}", f"contact sheet: {files.sheet}", f"table: {files.table}"]
     lines.append(f"corrections: {files.corrections}{', with what was decided before' if decided else ''}")
+    if facts.relabeled is not None:
+        lines.append(spoken(f"{facts.relabeled:,} images are relabeled there already, because networks are sure of another class"))
     if files.kept:
         lines.append("corrections.csv was there already and stays as it is")
     lines.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tiny_world import content_of, put, state
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
-from bilp.artifacts.run_layout import IMAGES, RECORD, round_uri
+from bilp.artifacts.run_layout import CHECKPOINT, IMAGES, MOMENTUM, RECORD, round_uri
 from bilp.artifacts.tensors import decode_tensors, encode_tensors
 from bilp.config import DistillConfig, PruneConfig, ReselectConfig, TeacherConfig
 from bilp.config.methods.rded import PatchesConfig
@@ -28,7 +29,7 @@ from bilp.distill.soft_labels import divergence, read_soft_labels
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.setting import Setting
-from bilp.distill.step.state import DistillState, encode_state
+from bilp.distill.step.state import DistillState, encode_state, write_state
 from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact
 from bilp.evaluate import train_teacher
 from bilp.exchange.export import export_set
@@ -122,6 +123,21 @@ def test_two_runs_and_a_divided_one_give_the_same_bytes(store: Store, teacher: S
     state = round_state(open_artifact(round_uri(str(tmp_path / "three" / "runs" / Path(sets[2].uri).parent.name), 2), "round"))
     assert set(state.method) == {IDS, SCORES, BOXES, LOGITS}
     assert len(state.method[IDS]) == 90
+
+
+def test_a_round_that_was_stored_with_its_momentum_goes_on(store: Store, teacher: StoredTeacher, tmp_path: Path) -> None:
+    """Earlier versions stored zeros beside the state of every method."""
+    run = start_run(store.uri, None, crop_config(patches={"factor": 2}, ipc=2), OFF, tmp_path, None, teacher.uri)
+    expected = open_artifact(go_through(run), "synthetic").read(IMAGES)
+    place = round_uri(run, 1)
+    assert MOMENTUM not in open_artifact(place, "round").manifest.files
+    for later in (round_uri(run, 2), f"{run}/synthetic"):
+        shutil.rmtree(later)
+    write_state(round_state(open_artifact(place, "round")), tmp_path / CHECKPOINT, tmp_path / MOMENTUM)
+    for name in (CHECKPOINT, MOMENTUM):
+        put(place, name, (tmp_path / name).read_bytes())
+    distill_round(run, 2)
+    assert open_artifact(finish_run(run), "synthetic").read(IMAGES) == expected
 
 
 def test_classes_smaller_than_the_pool_and_pruning_change_the_pool_alone(store: Store, teacher: StoredTeacher, tmp_path: Path) -> None:

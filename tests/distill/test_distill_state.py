@@ -57,6 +57,16 @@ def test_files_hold_what_the_bytes_do_and_read_the_same_in_one_and_in_two(tmp_pa
         read_state((tmp_path / "again", "again"), None)
 
 
+def test_without_steps_one_file_has_it_all_and_its_momentum_is_zero(tmp_path: Path) -> None:
+    state, one = _state(), tmp_path / "one"
+    write_state(state, one, None)
+    assert read_tensors(one, "one")["momentum"].numel() == 0
+    found = read_state((one, "one"), None)
+    assert torch.equal(found.images, state.images)
+    assert torch.equal(found.momentum, torch.zeros_like(state.images))
+    assert found.method.keys() == state.method.keys()
+
+
 def test_a_start_has_no_momentum_no_pruner_and_no_reference() -> None:
     state = DistillState.start(torch.ones(2, 1, 2, 2), torch.tensor([0, 1]))
     found = decode_state(encode_state(state), "here")

@@ -210,4 +210,6 @@ class SuspectsFacts(Facts):
     repeated_otherwise: Counts
     """Numbers of the trials whose predictions came from another training than the one that was scored."""
     errors: Number | None = None
+    relabeled: Number | None = None
+    """Images to which corrections give another class by themselves; None where these were not asked to."""
     quality: tuple[ScoreQuality, ...] = ()

@@ -12,6 +12,8 @@ from torch import Tensor
 from bilp.artifacts.tensors import Form, decode_tensors, encode_tensors, read_tensors, require_tensors, write_tensors
 
 PRUNER, METHOD, MOMENTUM = "pruner.", "method.", "momentum"
+NO_MOMENTUM = (0,)
+"""Shape of what stands for a momentum that is zero, because nothing is stepped."""
 
 
 @dataclass
@@ -61,8 +63,11 @@ def encode_state(state: DistillState) -> bytes:
     return encode_tensors({**_carried(state), MOMENTUM: state.momentum})
 
 
-def write_state(state: DistillState, checkpoint: Path, momentum: Path) -> None:
-    """The same as two files, of which whoever wants the images alone reads the first."""
+def write_state(state: DistillState, checkpoint: Path, momentum: Path | None) -> None:
+    """The same as two files, of which whoever wants the images alone reads the first; as one without momentum where nothing has any."""
+    if momentum is None:
+        write_tensors(checkpoint, {**_carried(state), MOMENTUM: torch.zeros(NO_MOMENTUM)})
+        return
     write_tensors(checkpoint, _carried(state))
     write_tensors(momentum, {MOMENTUM: state.momentum})
 
@@ -105,6 +110,8 @@ def _carried(state: DistillState) -> dict[str, Tensor]:
 def _state(tensors: dict[str, Tensor], where: str) -> DistillState:
     known = {name: value for name, value in tensors.items() if not name.startswith((PRUNER, METHOD))}
     images = tuple(known["images"].shape) if "images" in known else ()
+    if MOMENTUM in known and known[MOMENTUM].shape == NO_MOMENTUM:
+        known[MOMENTUM] = torch.zeros(images)
     require_tensors(known, {**_forms(images), "reference_loss": (torch.float64, ())}, where, finite=False)
     for name in ("images", MOMENTUM):
         require_tensors({name: known[name]}, {name: (torch.float32, images)}, where)
