@@ -22,6 +22,7 @@ from flows.ingest import ingest_with_record
 from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.resolved import resolved
+from flows.score import score
 from flows.selections import selections_of_arms
 from flows.units.execute import execute
 from flows.units.table import train_expert
@@ -54,6 +55,8 @@ def experts(
         network: What is trained.
     """
     root = workplace(root)
+    if config.curriculum.criterion is not None:
+        score(dataset_uri, config.curriculum.score, root)
     shared = {"dataset_uri": dataset_uri, "selection_uri": selection_uri, "config": config, "network": network, "label": label}
     execute(f"train {config.count} experts", [train_expert.call(root, expert=number, **shared) for number in range(config.count)])
     return collect_experts(dataset_uri, selection_uri, config, network, root, label)

@@ -27,6 +27,9 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
         yield Planned("prune", "")
     if config.reselect.asks_auto and not (needs_selection(config) and needs_scores(config.prune)) and last not in ("score", "prune"):
         yield Planned("score", "trial", config.score.trials)
+    curriculum = config.experts.curriculum
+    if needs_experts(config) and curriculum.criterion is not None:
+        yield Planned("score", "trial", curriculum.score.trials)
     if needs_experts(config):
         yield Planned("experts", "expert", config.experts.count * len({run.chosen for run in runs}))
     shards = config.distill.shards

@@ -25,6 +25,6 @@ REFERENCES: dict[str, type[Reference]] = {
     "ncfm": CharacteristicReference,
     **dict.fromkeys(("rded", "ca2d"), CropReference),
     "lgm": HeadReference,
-    **dict.fromkeys(("datm",), AlignedReference),
+    **dict.fromkeys(("datm", "pad"), AlignedReference),
 }
 """The reference of every method."""

@@ -62,10 +62,11 @@ class AlignedReference(Reference):
             weights = [value - rate * part for value, part in zip(weights, gradient, strict=True)]
         skipped = self._uncompared()
         apart, length = (
-            torch.cat([(a - b).flatten() for a, b in zip(one[skipped:], target[skipped:], strict=True)]).square().sum()
+            torch.cat([(a - b).flatten() for a, b in zip(one[skipped:], target[skipped:], strict=True)]).square()
             for one in (weights, start)
         )
-        ratio = apart / length
+        compared = apart.detach().argsort()[int(difficulty.nearest * len(apart)) :]
+        ratio = apart[compared].sum() / length[compared].sum()
         self.told([ratio])
         if float(ratio.detach()) > difficulty.threshold:
             self.skipped += 1

@@ -5,6 +5,7 @@ from bilp.config.augmentations import AugmentFamily
 from bilp.config.base import Frozen, MethodName, ProtocolName, SourceName
 from bilp.config.baselines import BaselineName
 from bilp.config.criteria import CRITERIA, Criterion, CriterionName
+from bilp.config.curriculum import CurriculumConfig
 from bilp.config.decode import DecodeConfig
 from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import EvaluateConfig, TeacherConfig
@@ -34,6 +35,7 @@ __all__ = [
     "CharacteristicConfig",
     "Criterion",
     "CriterionName",
+    "CurriculumConfig",
     "DecodeConfig",
     "DistillConfig",
     "DreamConfig",

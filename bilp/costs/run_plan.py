@@ -16,7 +16,7 @@ from bilp.costs.network_cost import NetworkCost
 from bilp.costs.network_files import EXPERTS, stored_networks
 from bilp.costs.run_files import StoredRun, stored_run
 from bilp.costs.run_units import expert_units, pretraining_units, run_units
-from bilp.costs.scoring_units import has_scores, scoring_units
+from bilp.costs.scoring_units import scoring_units, scorings
 from bilp.costs.speed import DISK_BYTES, Speed
 from bilp.costs.work import MEASURED, Unit, makespan
 
@@ -60,11 +60,10 @@ class Plan:
     @cached_property
     def stored(self) -> Mapping[str, int]:
         """Bytes that are stored, by what they are; store and checkpoints exactly, the others about."""
-        data, score = self.data, self.config.score
+        data = self.data
         checkpoints = sum(run.checkpoints for run in self._stored_runs)
         tables = data.index_bytes
-        if has_scores(self.config):
-            tables += score.trials * score.epochs * data.samples * TRIAL_ROW
+        tables += sum(score.trials * score.epochs * data.samples * TRIAL_ROW for score in scorings(self.config))
         tables += sum(EFFECT_ROW * work.samples for unit in self.units for work in unit.works if work.what == MEASURED)
         return {"store": data.store_bytes, "checkpoints": checkpoints, "tables": tables, **stored_networks(self.config, self.speed)}
 

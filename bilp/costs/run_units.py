@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bilp.config import METHODS, PipelineConfig
+from bilp.config import METHODS, ExpertsConfig, PipelineConfig
 from bilp.config.arms import PlannedRun, needs_experts, planned_runs
 from bilp.costs.data_counts import Counts
 from bilp.costs.effects_work import measured_forwards
@@ -42,10 +42,18 @@ def expert_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
         return []
     experts, units = config.experts, list[Unit]()
     for run in {run.chosen: run for run in planned_runs(config)}.values():
-        samples = int(pool_of(config, run, speed).sum())
-        works = [Work("trained", experts.epochs * samples, TRAINING, stored=True)]
+        pool = pool_of(config, run, speed)
+        samples, learned = int(pool.sum()), sum(_learned(experts, pool, epoch) for epoch in range(experts.epochs))
+        works = [Work("trained", learned, TRAINING, stored=True)]
         units += [speed.unit("experts", "expert", speed.network(config.distill.network), experts.gpu, works, samples)] * experts.count
     return units
+
+
+def _learned(experts: ExpertsConfig, pool: Counts, epoch: int) -> int:
+    """Samples that an epoch of an expert learns, of so many of each class."""
+    if experts.curriculum.criterion is None:
+        return int(pool.sum())
+    return sum(len(experts.curriculum.ranks(epoch, int(count))) for count in pool)
 
 
 def pretraining_units(config: PipelineConfig, speed: Speed) -> list[Unit]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bilp.config import PipelineConfig, ScoreConfig
-from bilp.config.arms import needs_scores, needs_selection
+from bilp.config.arms import needs_experts, needs_scores, needs_selection
 from bilp.config.measures import MEASURES
 from bilp.costs.speed import Speed
 from bilp.costs.work import FORWARD, TRAINING, Unit, Work
@@ -15,12 +15,21 @@ def has_scores(config: PipelineConfig) -> bool:
 
 
 def scoring_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
-    """One unit for each trial."""
-    if not has_scores(config):
-        return []
-    score, samples = config.score, speed.data.samples
-    trial = speed.unit("score", "trial", speed.network(score.network), score.gpu, scoring_works(score, samples), samples)
-    return [trial] * score.trials
+    """One unit for each trial, of static scoring and of the curriculum of experts; those of the same settings are the same."""
+    units, samples = list[Unit](), speed.data.samples
+    for score in scorings(config):
+        trial = speed.unit("score", "trial", speed.network(score.network), score.gpu, scoring_works(score, samples), samples)
+        units += [trial] * score.trials
+    return units
+
+
+def scorings(config: PipelineConfig) -> list[ScoreConfig]:
+    """The settings of all scorings of a pipeline."""
+    found = [config.score] if has_scores(config) else []
+    curriculum = config.experts.curriculum
+    if needs_experts(config) and curriculum.criterion is not None and curriculum.score not in found:
+        found.append(curriculum.score)
+    return found
 
 
 def scoring_works(score: ScoreConfig, samples: int) -> list[Work]:

@@ -12,6 +12,7 @@ from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.config.shapes import side_of
 from bilp.data import Dataset
 from bilp.errors import Diverged
+from bilp.experts.curriculum import Samples
 from bilp.images import augment
 from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
@@ -30,6 +31,7 @@ def train_epochs(
     expert: int,
     device: str = "cpu",
     progress: Progress = silent,
+    samples: Samples | None = None,
 ) -> Iterator[tuple[Network, float]]:
     """Yield the network before the first epoch and after every one, each with the epoch's mean loss (nan before any).
 
@@ -46,16 +48,19 @@ def train_epochs(
         expert: number of the expert, from 0.
         device: where to train.
         progress: told after every mini-batch.
+        samples: those of `ids` that an epoch learns; without it all.
     """
+    samples = (lambda epoch: ids) if samples is None else samples
     module = build(network, dataset.shape, dataset.classes)
     initialize(module, generator(config.seed, "expert", expert, "network"))
     place(module, config.gpu, device)
     learning = _Learning(dataset, module, config, device)
     yield module, math.nan
-    batches_done, total = 0, config.epochs * math.ceil(len(ids) / config.batch_size)
+    batches_done, total = 0, sum(math.ceil(len(samples(epoch)) / config.batch_size) for epoch in range(config.epochs))
     for epoch in range(config.epochs):
         module.train()
-        order = ids[torch.randperm(len(ids), generator=generator(config.seed, "expert", expert, "order", epoch))]
+        own = samples(epoch)
+        order = own[torch.randperm(len(own), generator=generator(config.seed, "expert", expert, "order", epoch))]
         stream = generator(config.seed, "expert", expert, "augment", epoch)
         summed, batches = torch.zeros((), device=device), training_batches(order, config.batch_size)
         for losses in learning.steps(order, batches, stream):

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from bilp.artifacts.artifact import Artifact, content_key
 from bilp.artifacts.tensors import require_tensors
 from bilp.config import ExpertsConfig, NetworkConfig
-from bilp.config.base import unrevised
+from bilp.config.base import as_recorded, unrevised
 from bilp.errors import DamagedArtifact, IncompatibleArtifact
+from bilp.scoring.summary import summary_key
 from bilp.storage.objects import join
 
 VERSION = 1
@@ -28,15 +29,17 @@ Parameters = tuple[Tensor, ...]
 
 
 def training_settings(config: ExpertsConfig, network: NetworkConfig) -> dict[str, Any]:
-    """What shapes an expert's training; how many experts there are does not."""
-    return {**config.model_dump(mode="json", exclude={"count", *unrevised(config)}), "network": network.model_dump(mode="json")}
+    """What shapes an expert's training; how many experts there are does not, and a curriculum without a criterion is none."""
+    curriculum = {} if config.curriculum.criterion is None else {"curriculum": as_recorded(config.curriculum)}
+    own = config.model_dump(mode="json", exclude={"count", "curriculum", *unrevised(config)})
+    return {**own, **curriculum, "network": network.model_dump(mode="json")}
 
 
 def training_key(fingerprint: str, selection: str | None, config: ExpertsConfig, network: NetworkConfig) -> str:
     """Key of one training set-up, which more experts share. `selection` is the key of the static selection, or None."""
-    return content_key(
-        "experts", VERSION + network.revision, dataset=fingerprint, selection=selection, config=training_settings(config, network)
-    )
+    scores = {} if config.curriculum.criterion is None else {"scores": summary_key(fingerprint, config.curriculum.score)}
+    settings = training_settings(config, network)
+    return content_key("experts", VERSION + network.revision, dataset=fingerprint, selection=selection, config=settings, **scores)
 
 
 def experts_uri(root: str, fingerprint: str, training: str) -> str:

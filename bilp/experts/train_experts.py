@@ -18,6 +18,7 @@ from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError, MissingArtifact
+from bilp.experts.curriculum import samples_of, scored
 from bilp.experts.expert import train_epochs
 from bilp.experts.files import (
     BUFFER,
@@ -91,6 +92,7 @@ def train_expert(
 ) -> str:
     """Train expert number `expert` (from 0) on what the selection keeps and return its URI; one that is there is not repeated.
 
+    Where a curriculum asks for scores that are not there, samples are scored first.
     Raises ConfigError for an expert beyond config.count, IncompatibleArtifact for a selection of another dataset, and
     Diverged if the training leaves the finite numbers.
 
@@ -117,14 +119,17 @@ def train_expert(
         return uri
     files: dict[str, bytes] = {}
     losses: list[float] = []
+    scores = None if config.curriculum.criterion is None else scored(dataset_uri, config.curriculum, root, device, progress)
+    samples = samples_of(plan.dataset, plan.ids, config.curriculum, scores)
     with arithmetic(config.gpu, device):
-        for module, loss in train_epochs(plan.dataset, plan.ids, config, network, expert, device, progress):
+        for module, loss in train_epochs(plan.dataset, plan.ids, config, network, expert, device, progress, samples):
             if files:
                 losses.append(loss)
             files[epoch_file(len(files))] = encode_tensors(dict(module.named_parameters()))
     facts = {"dataset": plan.dataset.fingerprint, "selection": plan.selection, "expert": expert, "samples": len(plan.ids), "losses": losses}
     settings = training_settings(config, network)
-    return publish(uri, EXPERT, key, files, config=settings, parents=plan.parents, facts=facts, device=device).uri
+    parents = plan.parents if scores is None else {**plan.parents, "scores": scores}
+    return publish(uri, EXPERT, key, files, config=settings, parents=parents, facts=facts, device=device).uri
 
 
 def collect_experts(

@@ -62,16 +62,42 @@ class Trajectory:
     target: Vectors
     """theta*."""
     first: int = 0
-    """The first parameter of `start` that counts in distances: those before it are of layers that nobody compares."""
+    """The first of the parameters of `start` that counts in distances: those before it are of layers that nobody compares."""
+    nearest: float = 0.0
+    """Share of the numbers in the others that do not count either: those in which theta_N ends nearest to theta*."""
 
     @property
     def length(self) -> Tensor:
         """|theta_0 - theta*|^2, a scalar."""
-        return self.distance(self.start)
+        return squared_distance(self.start, self.target)
 
-    def distance(self, weights: Vectors) -> Tensor:
-        """|weights - theta*|^2 over the parameters that count, a scalar."""
-        return squared_distance(weights[self.first :], self.target[self.first :])
+    def ratio(self, weights: Vectors) -> Tensor:
+        """L with `weights` as theta_N, a scalar. Which numbers count is taken for a constant."""
+        kept = self.kept(tuple((a - b).detach() for a, b in zip(weights, self.target, strict=True)))
+        if kept is None:
+            return squared_distance(weights, self.target) / self.length
+        return squared_distance(weights, self.target, kept) / squared_distance(self.start, self.target, kept)
+
+    def kept(self, apart: Vectors) -> Vectors | None:
+        """1 for every number that counts and 0 for others, where theta_N - theta* is `apart`; None where all count."""
+        skipped = sum(value.numel() for value in apart[: self.first])
+        kept = counting(torch.cat([value.flatten() for value in apart]), skipped, self.nearest)
+        if kept is None:
+            return None
+        parts = kept.split([value.numel() for value in apart])
+        return tuple(part.view(value.shape) for part, value in zip(parts, apart, strict=True))
+
+
+def counting(apart: Tensor, skipped: int, nearest: float) -> Tensor | None:
+    """1 for every number that counts and 0 for others, `[P]`, where theta_N - theta* is `apart` `[P]`; None where all count.
+
+    The first `skipped` do not, and of the rest the share `nearest` with the smallest absolute values, rounded down.
+    """
+    if not (skipped or nearest):
+        return None
+    left_out = int(nearest * (len(apart) - skipped))
+    order = apart[skipped:].abs().argsort(stable=True) + skipped
+    return torch.ones_like(apart).index_fill(0, order[:left_out], 0.0).index_fill(0, torch.arange(skipped, device=apart.device), 0.0)
 
 
 Gradient = Callable[[Trajectory, Tensor, Tensor, Tensor, Sequence[TrainingStep]], TrajectoryGradient]
@@ -80,8 +106,10 @@ Gradient = Callable[[Trajectory, Tensor, Tensor, Tensor, Sequence[TrainingStep]]
 Labels are classes, int64 `[M]`, or the logits of soft labels, floating `[M, classes]`."""
 
 
-def squared_distance(first: Vectors, second: Vectors) -> Tensor:
-    """Squared Euclidean distance over all parameters, a scalar."""
+def squared_distance(first: Vectors, second: Vectors, kept: Vectors | None = None) -> Tensor:
+    """Squared Euclidean distance over all parameters, or over the numbers at which `kept` is 1 and not 0, a scalar."""
+    if kept is not None:
+        return torch.stack([((a - b) * k).square().sum() for a, b, k in zip(first, second, kept, strict=True)]).sum()
     return torch.stack([(a - b).square().sum() for a, b in zip(first, second, strict=True)]).sum()
 
 
@@ -106,7 +134,7 @@ def unrolled_gradient(
             batch = augment.apply(leaf[step.rows], step.params)
             gradient = loss_gradient(network, weights, batch, told[step.rows], create_graph=True)
             weights = tuple(value - rate * g for value, g in zip(weights, gradient, strict=True))
-        loss = trajectory.distance(weights) / trajectory.length
+        loss = trajectory.ratio(weights)
     learned = [leaf, rate, told] if is_soft(labels) else [leaf, rate]
     return TrajectoryGradient(loss.detach(), *torch.autograd.grad(loss, learned, materialize_grads=True))
 
@@ -125,7 +153,7 @@ def constant_memory_gradient(
     one step only. A first pass finds G; a second one repeats the steps and differentiates each alone, so memory does
     not grow with their number.
     """
-    scale, rate = trajectory.length, step_size.detach()
+    rate = step_size.detach()
     total = tuple(torch.zeros_like(value) for value in trajectory.start)
     weights = trajectory.start
     for step in steps:
@@ -133,8 +161,10 @@ def constant_memory_gradient(
         gradient = loss_gradient(network, leaves(weights), batch, labels[step.rows], create_graph=False)
         weights = descend(weights, rate, gradient)
         total = tuple(old.add_(g) for old, g in zip(total, gradient, strict=True))
-    ends = zip(trajectory.start, total, trajectory.target, strict=True)
-    apart = tuple(s - rate * g - t if place >= trajectory.first else torch.zeros_like(t) for place, (s, g, t) in enumerate(ends))
+    apart = tuple(s - rate * g - t for s, g, t in zip(trajectory.start, total, trajectory.target, strict=True))
+    kept = trajectory.kept(apart)
+    scale = squared_distance(trajectory.start, trajectory.target, kept)
+    apart = apart if kept is None else tuple(value * k for value, k in zip(apart, kept, strict=True))
     v = tuple(-2.0 * rate * value / scale for value in apart)
     image_gradient, weights = torch.zeros_like(images), trajectory.start
     label_gradient = torch.zeros_like(labels) if is_soft(labels) else None

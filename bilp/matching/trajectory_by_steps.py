@@ -114,7 +114,7 @@ def _loss(weights: Vectors, trajectory: Trajectory) -> tuple[Tensor, Vectors]:
     """L, and its derivative with respect to theta_N, through the operations of the graph through all steps."""
     ends = leaves(weights)
     with torch.enable_grad():
-        loss = trajectory.distance(ends) / trajectory.length
+        loss = trajectory.ratio(ends)
         return loss.detach(), torch.autograd.grad(loss, ends, materialize_grads=True)
 
 

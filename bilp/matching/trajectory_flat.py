@@ -19,7 +19,7 @@ from torch.nn import functional
 from bilp.capture import CapturedStep
 from bilp.matching.jacobian import Vectors
 from bilp.matching.trained_norm import with_cheap_norms
-from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient, is_soft, targets
+from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient, counting, is_soft, targets
 from bilp.matching.trajectory_batches import StepBatches
 from bilp.nets import Network
 
@@ -99,17 +99,22 @@ class Comparison:
     """The mini-batches of all steps, as they enter the network, `[b_1 + ... + b_N, C, H, W]`."""
     labels: Tensor
     """int64 `[b_1 + ... + b_N]`, or the logits of soft ones `[b_1 + ... + b_N, classes]`."""
-    first: int = 0
-    """The first of the P parameters that counts in distances."""
+    skipped: int = 0
+    """So many of the P numbers, the first ones, do not count in distances ..."""
+    nearest: float = 0.0
+    """... nor does this share of the others (see Trajectory)."""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All of them, in the order of the fields."""
         return self.start, self.target, self.rate, self.images, self.labels
 
-    def counted(self, apart: Tensor) -> Tensor:
-        """A difference of parameters `[P]`, in which those that do not count are 0."""
-        return torch.cat([torch.zeros_like(apart[: self.first]), apart[self.first :]]) if self.first else apart
+    def counted(self, apart: Tensor) -> tuple[Tensor, Tensor]:
+        """`apart` `[P]`, which is theta_N - theta*, with zeros where numbers do not count; and |theta_0 - theta*|^2 over those that do."""
+        whole, kept = self.start - self.target, counting(apart, self.skipped, self.nearest)
+        if kept is not None:
+            apart, whole = apart * kept, whole * kept
+        return apart, whole.square().sum()
 
     def batches(self, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Images and labels of every step."""
@@ -133,7 +138,7 @@ def compare_exactly(training: FlatTraining, given: Comparison, sizes: Sequence[i
     for number, (batch, labels) in enumerate(batches):
         steps.append(training.step(weights, batch, labels, keep=number >= len(batches) - kept))
         weights = steps[-1].after(given.rate)
-    apart, length = given.counted(weights - given.target), given.counted(given.start - given.target).square().sum()
+    apart, length = given.counted(weights - given.target)
     adjoint = apart * (2.0 / length)
     slopes, found = [], list[tuple[Tensor, ...]]()
     while steps:
@@ -157,8 +162,7 @@ def compare_in_constant_memory(training: FlatTraining, given: Comparison, sizes:
         if step.gradient.requires_grad:
             last.append(step)
         del step
-    apart = given.counted(torch.addcmul(given.start - given.target, given.rate, total, value=-1))
-    length = given.counted(given.start - given.target).square().sum()
+    apart, length = given.counted(torch.addcmul(given.start - given.target, given.rate, total, value=-1))
     v = apart * (given.rate * (-2.0 / length))
     weights, found = given.start, list[tuple[Tensor, ...]]()
     for batch, labels in batches:
@@ -192,8 +196,9 @@ class FlatGradient:
         """
         batches = StepBatches(images, steps)
         start, target = flat(trajectory.start), flat(trajectory.target)
-        first = sum(value.numel() for value in trajectory.start[: trajectory.first])
-        given = Comparison(start, target, step_size.detach(), batches.entering(), batches.labels(labels.detach()), first)
+        skipped = sum(value.numel() for value in trajectory.start[: trajectory.first])
+        entering = (step_size.detach(), batches.entering(), batches.labels(labels.detach()))
+        given = Comparison(start, target, *entering, skipped, trajectory.nearest)
         if batches.sizes != self._sizes:
             self._begin(given, batches.sizes)
         self._given.take(given)
@@ -205,7 +210,7 @@ class FlatGradient:
     def _begin(self, like: Comparison, sizes: list[int]) -> None:
         """Tensors that stay where they are, for comparisons of these sizes, and the step from one to the other."""
         start, target, rate, images, labels = (torch.empty_like(value) for value in like.tensors)
-        self._sizes, self._given = sizes, Comparison(start, target, rate, images, labels, like.first)
+        self._sizes, self._given = sizes, Comparison(start, target, rate, images, labels, like.skipped, like.nearest)
         self._kept = self._graph_bytes // self._bytes_of_a_graph(like, sizes)
         learned = (like.rate, like.images, like.labels) if is_soft(like.labels) else (like.rate, like.images)
         self._found = tuple(torch.empty_like(value) for value in (like.rate, *learned))

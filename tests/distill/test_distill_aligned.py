@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_distillation import NARROW, Store, guard_for
-from tiny_experts import EXPERTS, experts, trajectory_config
+from tiny_experts import experts, trajectory_config
 from tiny_reference import reference
 
 from benchmarks.references.aligned import AlignedReference
@@ -20,7 +20,7 @@ from bilp.config.methods.datm import DifficultyConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, start_run
 from bilp.distill.kept import find_state
-from bilp.distill.loops.datm import AlignedIterations, distill
+from bilp.distill.loops.datm import AlignedIterations, distill, require_labels
 from bilp.distill.part import open_part
 from bilp.distill.soft_labels import read_soft_labels
 from bilp.distill.step.initial import initial_state
@@ -71,9 +71,11 @@ def _run(config: DistillConfig, pool: RealPool, buffer: ExpertBuffer, iterations
     return state, distill(setting, state, iterations, None, guard_for(setting))
 
 
-@pytest.mark.parametrize(("ipc", "batch", "shallow"), [(1, None, 0.0), (3, 8, 0.0), (2, None, 0.5)])
-def test_loop_equals_the_slow_restatement(few: Few, buffer: ExpertBuffer, ipc: int, batch: int | None, shallow: float) -> None:
-    config, pool = aligned_config({"batch": batch}, ipc=ipc, difficulty={"shallow": shallow}, iterations=5), few(12)
+@pytest.mark.parametrize(
+    ("ipc", "batch", "compared"), [(1, None, {}), (3, 8, {}), (2, None, {"shallow": 0.5}), (2, None, {"nearest": 0.25})], ids=str
+)
+def test_loop_equals_the_slow_restatement(few: Few, buffer: ExpertBuffer, ipc: int, batch: int | None, compared: dict[str, object]) -> None:
+    config, pool = aligned_config({"batch": batch}, ipc=ipc, difficulty=compared, iterations=5), few(12)
     state, records = _run(config, pool, buffer, 5)
     slow = reference(config, pool, experts=buffer, dtype=torch.float64)
     assert isinstance(slow, AlignedReference)
@@ -232,9 +234,7 @@ def test_learned_labels_are_stored_exactly_and_evaluated(store: Store, selection
     assert open_artifact(stored, "evaluation").manifest.config["labels"] == "learned"
 
 
-def test_damaged_labels_of_a_round_are_told(few: Few, buffer: ExpertBuffer, store: Store, selection: str, tmp_path: Path) -> None:
-    from bilp.distill.loops.datm import require_labels
-
+def test_damaged_labels_of_a_round_are_told(few: Few, buffer: ExpertBuffer) -> None:
     config, pool = aligned_config(ipc=2), few(4)
     state, _ = _run(config, pool, buffer, 1)
     require_labels(state.method, config, pool, "here")
@@ -247,4 +247,3 @@ def test_damaged_labels_of_a_round_are_told(few: Few, buffer: ExpertBuffer, stor
             require_labels(state.method | broken, config, pool, "here")
     with pytest.raises(DamagedArtifact):
         require_labels({name: value for name, value in state.method.items() if name != "labels"}, config, pool, "here")
-    assert EXPERTS.count == buffer.count

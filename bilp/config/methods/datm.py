@@ -32,7 +32,10 @@ class DifficultyConfig(Frozen):
     label_momentum: Fraction = 0.9
     """Momentum of SGD on them."""
     shallow: Dropped = 0.0
-    """Share of the network's layers, from the images on and rounded down to whole layers, whose parameters are not compared."""
+    """Share of the network's layers, from the images on and rounded down to whole layers, whose parameters are not compared (PAD)."""
+    nearest: Dropped = 0.0
+    """Share of the numbers in all other layers that are not compared: those in which the training ends nearest to the expert. PAD's
+    program leaves out such numbers of all layers, and no shallow layers."""
 
     def starts(self, iteration: int, max_start: int) -> range:
         """The epochs that may be the starting point of an iteration, counted from 0."""
@@ -53,6 +56,7 @@ class DifficultyRow(NamedTuple):
     label_rate: float
     threshold: float = 1.0
     init: str = "recognized"
+    shallow: float = 0.0
 
 
 Table = dict[str, dict[int, tuple[TrajectoryRow, DifficultyRow]]]
@@ -78,6 +82,23 @@ DATM_ROWS: Table = {
         10: (TrajectoryRow(40, 2, 49, 100.0, 1e-4, 0.01, 500, _Z), DifficultyRow(10, None, 1000, 10.0)),
         50: (TrajectoryRow(20, 2, 69, 100.0, 1e-4, 0.01, 1000, _Z), DifficultyRow(40, None, 1000, 10.0)),
     },
+}
+# PAD, Li et al. 2024: configs/ of its program (NUS-HPC-AI-Lab/PAD 2a4bc91); the shares of layers that are not compared are its depth_ratio.
+PAD_ROWS: Table = {
+    "cifar10": {
+        1: (TrajectoryRow(80, 2, 3, 100.0, 1e-7, 0.01, None, _Z), DifficultyRow(0, None, 1000, 5.0, 1.1)),
+        10: (TrajectoryRow(80, 2, 19, 100.0, 1e-5, 0.01, None, _Z), DifficultyRow(0, 9, 1000, 2.0, shallow=0.5)),
+        50: (TrajectoryRow(80, 3, 39, 1000.0, 1e-5, 0.01, None, _Z), DifficultyRow(0, 19, 2000, 2.0, shallow=0.25)),
+        500: (TrajectoryRow(40, 2, 69, 50.0, 1e-5, 0.01, 1000, _Z), DifficultyRow(40, 59, 2000, 10.0, shallow=0.5)),
+        1000: (TrajectoryRow(100, 2, 59, 50.0, 1e-5, 0.01, 1000, _Z), DifficultyRow(40, None, 1000, 10.0, shallow=0.5)),
+    },
+    "cifar100": {
+        1: (TrajectoryRow(40, 3, 29, 1000.0, 1e-5, 0.01, 1000, _Z), DifficultyRow(0, 19, 1000, 10.0, shallow=0.5)),
+        10: (TrajectoryRow(80, 2, 49, 1000.0, 1e-5, 0.01, 1000, _Z), DifficultyRow(0, 29, 2000, 10.0, shallow=0.5)),
+        50: DATM_ROWS["cifar100"][50],
+        100: (TrajectoryRow(80, 2, 69, 50.0, 1e-5, 0.01, 1000, _Z), DifficultyRow(30, None, 1000, 10.0, shallow=0.5)),
+    },
+    "tiny_imagenet": {ipc: (row, own._replace(shallow=0.5)) for ipc, (row, own) in DATM_ROWS["tiny_imagenet"].items()},
 }
 SMALL = (TrajectoryRow(20, 2, 6, 10.0, 1e-4, 0.05, 50), DifficultyRow(0, 2, 50, 1.0))
 """For few and small images, whose experts learn fast: a choice of this project."""
@@ -129,4 +150,25 @@ DATM = replace(
     brief={**MTT.brief, "difficulty": {"min_start": 0, "early_max_start": None, "label_rate": 0.0}},
 )
 
-METHODS: tuple[Method, ...] = (DATM,)
+
+def _pad_values(cell: Cell) -> dict[str, Any]:
+    """As DATM, with its own rows, and the curriculum of its experts; a shorter one for few and small images."""
+    rules = _values(cell, PAD_ROWS)
+    if not cell.small:
+        return merge(rules, {"experts": {"curriculum": {"criterion": "grand", "score": {"gradient_norm": "last_layer"}}}})
+    scoring = {"network": {"width": 64}, "batch_size": 64, "gradient_norm": "last_layer"}
+    short = {"criterion": "grand", "full_from": 3, "dropped_from": [6, 9], "score": scoring}
+    return merge(rules, {"distill": {"difficulty": {"shallow": 0.5}}, "experts": {"curriculum": short}})
+
+
+PAD = replace(
+    DATM,
+    name="pad",
+    title="trajectory matching that prioritizes alignment (PAD)",
+    paper="Li et al. 2024",
+    venue="arXiv 2408.03360",
+    paper_title="Prioritize Alignment in Dataset Distillation",
+    values=_pad_values,
+)
+
+METHODS: tuple[Method, ...] = (DATM, PAD)

@@ -11,13 +11,15 @@ from pydantic import Field
 
 from bilp.config.augmentations import ALL_FAMILIES, AugmentFamily
 from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, GpuRevision, Positive, Rate, Seed
+from bilp.config.curriculum import CurriculumConfig
 from bilp.config.methods.spec import Cell, Method
 
 
 class ExpertsConfig(Frozen):
-    """Experts: trainings on real samples whose parameters after every epoch MTT and TESLA imitate; their network is distill.network."""
+    """Experts: trainings on real samples whose parameters after every epoch trajectory matching imitates; their network is
+    distill.network."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"gpu_revision"})
+    later: ClassVar[frozenset[str]] = frozenset({"gpu_revision", "curriculum"})
     by_rule: ClassVar[frozenset[str]] = SHARED | {"count", "epochs", "batch_size", "learning_rate", "augment"}
 
     count: Positive = 100
@@ -34,6 +36,8 @@ class ExpertsConfig(Frozen):
     """Weight decay of SGD."""
     augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
     """Augmentation, fresh parameters per image; empty is none."""
+    curriculum: CurriculumConfig = CurriculumConfig()
+    """Which samples each epoch learns."""
     gpu: GpuArithmetic = "float32"
     gpu_revision: GpuRevision = 0
     seed: Seed = 0

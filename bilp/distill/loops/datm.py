@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -59,8 +60,9 @@ class AlignedIterations(TrajectoryIterations):
 
     def trajectory(self, number: int) -> Trajectory:
         """See TrajectoryIterations; from the epochs that the iteration may start from."""
-        starts = self.setting.config.difficulty.starts(number, self.setting.config.trajectory.max_start)
-        return draw_trajectory(self.setting, self.experts, number, starts, self._first)
+        settings, max_start = self.setting.config.difficulty, self.setting.config.trajectory.max_start
+        piece = draw_trajectory(self.setting, self.experts, number, settings.starts(number, max_start))
+        return replace(piece, first=self._first, nearest=settings.nearest)
 
     def check_learned(self, number: int) -> None:
         """See TrajectoryIterations; and labels that left the finite numbers."""

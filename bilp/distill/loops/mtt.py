@@ -119,22 +119,14 @@ def require_step_size(tensors: Mapping[str, Tensor], config: DistillConfig, pool
         raise DamagedArtifact(f"{where} holds a step size of {float(tensors[STEP_SIZE]):g}, which none is: run the round again")
 
 
-def draw_trajectory(setting: Setting, experts: ExpertBuffer, iteration: int, starts: range | None = None, first: int = 0) -> Trajectory:
-    """An expert and an epoch of it, both uniform; the target is `expert_epochs` later.
-
-    Args:
-        setting: the run.
-        experts: of which one is drawn.
-        iteration: whose streams these are.
-        starts: the epochs to draw from; without them all up to `max_start`.
-        first: the first parameter that counts (see Trajectory).
-    """
+def draw_trajectory(setting: Setting, experts: ExpertBuffer, iteration: int, starts: range | None = None) -> Trajectory:
+    """An expert and an epoch of it, both uniform, of `starts` or of all up to `max_start`; the target is `expert_epochs` later."""
     settings, stream = setting.config.trajectory, generator(setting.config.seed, "trajectory", iteration)
     starts = range(settings.max_start + 1) if starts is None else starts
     expert = int(torch.randint(experts.count, (1,), generator=stream))
     start = starts[int(torch.randint(len(starts), (1,), generator=stream))]
     begin, end = (experts.parameters(expert, epoch, setting.device) for epoch in (start, start + settings.expert_epochs))
-    return Trajectory(begin, end, first)
+    return Trajectory(begin, end)
 
 
 def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingStep]:
