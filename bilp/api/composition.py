@@ -37,13 +37,14 @@ Runs = Mapping[str, Sequence[str]]
 def scored(dataset_uri: str, config: ScoreConfig, at: Place) -> str:
     """Every trial, and their summary, whose URI is returned; that of extended scores if the settings name some and they suffice."""
     if config.extend is not None:
-        growth = extend_scores(dataset_uri, config, at.root, at.device, at.watch.step("scoring what is new"))
+        with at.step("scoring what is new") as progress:
+            growth = extend_scores(dataset_uri, config, at.root, at.device, progress)
         extended = extended_summary(growth, config)
         if extended is not None:
             return extended
     for trial in range(config.trials):
-        progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
-        score_trial(dataset_uri, config, trial, at.root, at.device, progress)
+        with at.step(f"scoring, trial {trial + 1} of {config.trials}") as progress:
+            score_trial(dataset_uri, config, trial, at.root, at.device, progress)
     return summarize(dataset_uri, config, at.root)
 
 
@@ -63,8 +64,8 @@ def scored_with_predictions(dataset_uri: str, config: ScoreConfig, at: Place) ->
     if config.extend is not None and has_predictions(extended := scored(dataset_uri, config, at)):
         return extended
     for trial in range(config.trials):
-        progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
-        record_predictions(dataset_uri, config, trial, at.root, at.device, progress)
+        with at.step(f"scoring, trial {trial + 1} of {config.trials}") as progress:
+            record_predictions(dataset_uri, config, trial, at.root, at.device, progress)
     return summarize(dataset_uri, config, at.root)
 
 
@@ -74,9 +75,9 @@ def suspects_of_run(
     """The list of suspects that a page shows; None where the trials recorded no predictions."""
     if scores_uri is None or not has_predictions(scores_uri):
         return None
-    progress = at.watch.step("finding suspects")
     run = adaptive_run(runs)
-    return find_suspects(dataset_uri, scores_uri, SuspectsConfig(), at.root, record_uri, selection_uri, run, progress)
+    with at.step("finding suspects") as progress:
+        return find_suspects(dataset_uri, scores_uri, SuspectsConfig(), at.root, record_uri, selection_uri, run, progress)
 
 
 def chosen(run: PlannedRun, dataset_uri: str, record_uri: str | None, selection_uri: str | None, at: Place) -> str | None:
@@ -86,8 +87,10 @@ def chosen(run: PlannedRun, dataset_uri: str, record_uri: str | None, selection_
 
 def pruned(dataset_uri: str, scores_uri: str | None, config: PruneConfig, at: Place) -> str:
     """The selection's URI; only rules that need features train, and show that."""
-    progress = at.watch.step("pruning, training a network for features") if RULES[config.rule].features else silent
-    return prune(dataset_uri, scores_uri, config, at.root, at.device, progress)
+    if not RULES[config.rule].features:
+        return prune(dataset_uri, scores_uri, config, at.root, at.device, silent)
+    with at.step("pruning, training a network for features") as progress:
+        return prune(dataset_uri, scores_uri, config, at.root, at.device, progress)
 
 
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
@@ -98,8 +101,8 @@ def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selecti
     shards = [None] if run.distill.shards == 1 else list(range(run.distill.shards))
     if not round_files.is_complete(uri, None):
         for number in untrained(uri) if run.distill.pretrained.networks else ():
-            progress = at.watch.step(f"pretraining, network {number + 1} of {run.distill.pretrained.networks}")
-            pretrain_network(uri, number, at.device, progress)
+            with at.step(f"pretraining, network {number + 1} of {run.distill.pretrained.networks}") as progress:
+                pretrain_network(uri, number, at.device, progress)
         for shard in shards:
             _rounds(uri, run, shard, at)
         if shards != [None]:
@@ -112,22 +115,25 @@ def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selecti
 def _rounds(uri: str, run: PlannedRun, shard: int | None, at: Place) -> None:
     part = "" if shard is None else f", shard {shard + 1} of {run.distill.shards}"
     for number in range(1, run.distill.rounds + 1):
-        progress = at.watch.step(f"distilling {run.arm}{part}, round {number} of {run.distill.rounds}")
+        told = f"distilling {run.arm}{part}, round {number} of {run.distill.rounds}"
         if run.reselect.active:
-            reselect_round(uri, number, at.device, progress, shard)
-        distill_round(uri, number, at.device, progress, shard)
+            with at.step(told) as progress:
+                reselect_round(uri, number, at.device, progress, shard)
+        with at.step(told) as progress:
+            distill_round(uri, number, at.device, progress, shard)
 
 
 def _experts(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
     network = config.distill.network
     for number in range(config.experts.count):
-        progress = at.watch.step(f"training experts, {number + 1} of {config.experts.count}")
-        train_expert(dataset_uri, selection_uri, config.experts, network, number, at.root, at.device, progress)
+        with at.step(f"training experts, {number + 1} of {config.experts.count}") as progress:
+            train_expert(dataset_uri, selection_uri, config.experts, network, number, at.root, at.device, progress)
     return collect_experts(dataset_uri, selection_uri, config.experts, network, at.root)
 
 
 def _teacher(dataset_uri: str, config: EvaluateConfig, at: Place) -> str:
-    return train_teacher(dataset_uri, config.teacher, config.seed, at.root, at.device, at.watch.step("training the teacher"))
+    with at.step("training the teacher") as progress:
+        return train_teacher(dataset_uri, config.teacher, config.seed, at.root, at.device, progress)
 
 
 def evaluated(dataset_uri: str, runs: Runs, ipc: int, config: EvaluateConfig, at: Place, selection_uri: str | None = None) -> list[str]:
@@ -150,12 +156,12 @@ def sets_evaluated(
         _teacher(dataset_uri, config, at)
     found = []
     for baseline in config.baselines:
-        progress = at.watch.step(f"evaluating {baseline}")
         kept = selection_uri if BASELINES[baseline].selected else None
-        found.append(evaluate_baseline(dataset_uri, baseline, ipc, config, at.root, at.device, progress, kept))
+        with at.step(f"evaluating {baseline}") as progress:
+            found.append(evaluate_baseline(dataset_uri, baseline, ipc, config, at.root, at.device, progress, kept))
     for uri, arm, number in sets:
-        progress = at.watch.step(f"evaluating {arm}")
-        found.append(evaluate_synthetic(dataset_uri, uri, arm, number, config, at.root, at.device, progress))
+        with at.step(f"evaluating {arm}") as progress:
+            found.append(evaluate_synthetic(dataset_uri, uri, arm, number, config, at.root, at.device, progress))
     return found
 
 

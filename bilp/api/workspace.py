@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bilp.api.watching import Watch, watched
+from bilp.artifacts.duration import timed
 from bilp.config.arithmetics import AUTO_DEVICE
 from bilp.nets.device import usable
+from bilp.progress import Progress
 from bilp.storage.objects import Uri, as_uri, check_storage, exists, storage_root
 
 
@@ -20,6 +22,12 @@ class Place:
     root: str
     device: str
     watch: Watch
+
+    @contextmanager
+    def step(self, label: str) -> Iterator[Progress]:
+        """A unit of work whose progress is watched, and whose artifacts tell how long it took: it alone, not what was done before."""
+        with timed():
+            yield self.watch.step(label)
 
 
 @contextmanager

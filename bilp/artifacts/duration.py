@@ -17,9 +17,9 @@ _BEGAN: ContextVar[float | None] = ContextVar("began", default=None)
 
 
 @contextmanager
-def timed() -> Iterator[None]:
-    """What is published in this block, by this thread, tells the seconds since the block began."""
-    token = _BEGAN.set(time.monotonic())
+def timed(since: float | None = None) -> Iterator[None]:
+    """What is published in this block, by this thread, tells the seconds since the block began, or since a moment of `time.monotonic`."""
+    token = _BEGAN.set(time.monotonic() if since is None else since)
     try:
         yield
     finally:

@@ -1,0 +1,197 @@
+"""python -m benchmarks.methods.expectations STUDY
+
+Judges the expectations of `README.md` by a study `methods`, a folder `studies/KEY` of a storage, and prints what came out as Markdown: the
+expectations, and each method's gain by each level.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+
+from bilp.config import METHODS
+from bilp.config.methods import optimizing
+from bilp.evaluate.uncertainty import Estimate, over, p_value, probability_below
+from bilp.studies.statistics import LEVEL, equivalent, holm
+
+RIGHT, WRONG = "right", "20 % wrong"
+UNPRUNED, STATIC, ADAPTIVE, SIGNED, BOTH = "unpruned", "static", "adaptive", "signed", "bilp"
+LEVELS = {STATIC: "static", ADAPTIVE: "adaptive", SIGNED: "signed", BOTH: "both levels"}
+TOLERANCE = 0.03
+"""Points of accuracy within which two arms are equal, as a fraction."""
+EFFECTS = "ite"
+"""The score of the causal effect, as tables of what was detected call it."""
+FEWEST_SEEDS = 3
+
+BySeed = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a study told: means of the trainings, and the AUROC of the effects within the candidates."""
+
+    accuracies: Mapping[tuple[str, str, str], BySeed]
+    """By labels, method and arm."""
+    auroc: Mapping[tuple[str, str], BySeed]
+    """By labels and method, of arm adaptive."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Tables:
+        """Of a folder with `rows.parquet` and `detection.parquet`."""
+        rows, found = pd.read_parquet(folder / "rows.parquet"), pd.read_parquet(folder / "detection.parquet")
+        means = rows.groupby(["cell", "arm", "seed"])["accuracy"].mean()
+        accuracies: dict[tuple[str, str, str], dict[int, float]] = {}
+        for (cell, arm, seed), value in means.items():
+            accuracies.setdefault((*_parts(cell), arm), {})[int(seed)] = float(value)
+        auroc: dict[tuple[str, str], dict[int, float]] = {}
+        told = found[(found["arm"] == ADAPTIVE) & (found["score"] == EFFECTS)]
+        for row in told.itertuples():
+            if not math.isnan(row.auroc):
+                auroc.setdefault(_parts(row.cell), {})[int(row.seed)] = float(row.auroc)
+        return cls(accuracies, auroc)
+
+    def methods(self, arm: str) -> list[str]:
+        """Those that have an arm, in the order of the registry."""
+        there = {method for _, method, known in self.accuracies if known == arm}
+        return [method for method in METHODS if method in there]
+
+    def gain(self, labels: str, method: str, arm: str, reference: str = UNPRUNED) -> BySeed:
+        """Of an arm over another, by seed."""
+        ours, theirs = self.accuracies[labels, method, arm], self.accuracies[labels, method, reference]
+        return {seed: ours[seed] - theirs[seed] for seed in ours if seed in theirs}
+
+    def mean_gain(self, labels: str, arm: str, reference: str = UNPRUNED, among: Sequence[str] | None = None) -> BySeed:
+        """The mean over methods, for the seeds that all of them have."""
+        return _mean([self.gain(labels, method, arm, reference) for method in (self.methods(arm) if among is None else among)])
+
+
+def _parts(cell: str) -> tuple[str, str]:
+    labels, _, method = cell.partition(", ")
+    return labels, method
+
+
+def _mean(values: Sequence[BySeed]) -> BySeed:
+    seeds = set.intersection(*(set(each) for each in values))
+    return {seed: fmean(each[seed] for each in values) for seed in sorted(seeds)}
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One of the README's: what is measured, and whether it is to be above zero or within the tolerance."""
+
+    number: int
+    words: str
+    measured: BySeed
+    equal: bool = False
+
+    @property
+    def value(self) -> Estimate:
+        """Over the seeds."""
+        return over(list(self.measured.values()))
+
+
+def expectations(told: Tables) -> list[Expectation]:
+    """All of them."""
+    chosen = [method for method in told.methods(STATIC) if method not in optimizing()]
+    moved = [method for method in told.methods(STATIC) if method in optimizing()]
+    by_chosen, by_moved = (told.mean_gain(WRONG, STATIC, among=among) for among in (chosen, moved))
+    auroc = _mean([told.auroc[WRONG, method] for method in told.methods(ADAPTIVE)])
+    return [
+        Expectation(1, "static gains with wrong labels", told.mean_gain(WRONG, STATIC)),
+        Expectation(2, "static is within 3 points with right labels", told.mean_gain(RIGHT, STATIC), equal=True),
+        Expectation(3, "adaptive gains with wrong labels", told.mean_gain(WRONG, ADAPTIVE)),
+        Expectation(4, "adaptive is within 3 points with right labels", told.mean_gain(RIGHT, ADAPTIVE), equal=True),
+        Expectation(5, "both levels gain with wrong labels", told.mean_gain(WRONG, BOTH)),
+        Expectation(6, "both levels are within 3 points of static with wrong labels", told.mean_gain(WRONG, BOTH, STATIC), equal=True),
+        Expectation(7, "signed is within 3 points of adaptive with wrong labels", told.mean_gain(WRONG, SIGNED, ADAPTIVE), equal=True),
+        Expectation(8, "AUROC of effects, less one half, with wrong labels", {seed: value - 0.5 for seed, value in auroc.items()}),
+        Expectation(
+            9,
+            "by static, methods that optimize gain more than those that choose crops, with wrong labels",
+            {seed: by_moved[seed] - by_chosen[seed] for seed in by_moved if seed in by_chosen},
+        ),
+    ]
+
+
+def judged(found: Sequence[Expectation]) -> Iterator[tuple[Expectation, float, bool]]:
+    """Each with its p value, after Holm's correction among those that are to be above zero, and whether it is confirmed."""
+    above = holm([math.nan if each.equal else probability_below(-each.value.mean, each.value.error, each.value.freedom) for each in found])
+    for each, p in zip(found, above, strict=True):
+        if len(each.measured) < FEWEST_SEEDS:
+            yield each, math.nan, False
+        elif each.equal:
+            value = each.value
+            within = probability_below(abs(value.mean) - TOLERANCE, value.error, value.freedom)
+            yield each, within, equivalent(value, TOLERANCE)
+        else:
+            yield each, p, p < LEVEL
+
+
+def gains(told: Tables, labels: str, arm: str, reference: str = UNPRUNED) -> dict[str, str]:
+    """'+4.8 ± 1.2 *' by method: two-sided paired t tests with Holm's correction among these methods."""
+    methods = told.methods(arm)
+    values = [over(list(told.gain(labels, method, arm, reference).values())) for method in methods]
+    adjusted = holm([p_value(value) for value in values])
+    return {method: _marked(value, p) for method, value, p in zip(methods, values, adjusted, strict=True)}
+
+
+def _marked(value: Estimate, p: float) -> str:
+    mark = " \\*" if p < LEVEL else " ≈" if equivalent(value, TOLERANCE) else ""
+    return f"{points(value)}{mark}"
+
+
+def points(value: Estimate) -> str:
+    """'+4.8 ± 1.2'."""
+    return f"{100 * value.mean:+.1f} ± {100 * value.half_width95:.1f}"
+
+
+def table(told: Tables, labels: str) -> Iterator[str]:
+    """Each method's accuracy unpruned, and its gains, as rows of Markdown."""
+    by_level = {arm: gains(told, labels, arm) for arm in LEVELS}
+    added = gains(told, labels, BOTH, STATIC)
+    auroc = labels == WRONG
+    yield f"| method | seeds | unpruned | {' | '.join(LEVELS.values())} | both less static |{' AUROC of effects |' if auroc else ''}"
+    yield "|---" * (5 + len(LEVELS) + auroc - 1) + "|"
+    for method in told.methods(UNPRUNED):
+        plain = over(list(told.accuracies[labels, method, UNPRUNED].values()))
+        cells = [by_level[arm].get(method, "") for arm in LEVELS]
+        there = told.auroc.get((labels, method))
+        last = f" {fmean(there.values()):.2f} |" if auroc and there else " |" if auroc else ""
+        seeds = len(told.accuracies[labels, method, UNPRUNED])
+        first = f"{100 * plain.mean:.1f} ± {100 * plain.half_width95:.1f}"
+        yield f"| `{method}` | {seeds} | {first} | {' | '.join(cells)} | {added.get(method, '')} |{last}"
+
+
+def lines(told: Tables) -> Iterator[str]:
+    """All of what is printed."""
+    yield "| | expected | measured, points | seeds | p | confirmed |"
+    yield "|---|---|---|---|---|---|"
+    order: Callable[[tuple[Expectation, float, bool]], bool] = lambda row: row[2]  # noqa: E731
+    for each, p, confirmed in sorted(judged(expectations(told)), key=order):  # those that fail are named first
+        verdict = "yes" if confirmed else "**no**"
+        yield f"| {each.number} | {each.words} | {points(each.value)} | {len(each.measured)} | {p:.2g} | {verdict} |"
+    for labels in (RIGHT, WRONG):
+        yield ""
+        yield f"Labels: {labels}"
+        yield ""
+        yield from table(told, labels)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit status: 2 unless one folder of a study was named."""
+    if len(arguments) != 1:
+        print(__doc__.strip(), file=sys.stderr)
+        return 2
+    for line in lines(Tables.read(Path(arguments[0]))):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""The study of all methods: it forgets none, gives each the levels that it has, and every arm of it can be carried out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bilp.api import studied
+from bilp.config import METHODS
+from bilp.config.nested import merge
+from bilp.config.reselect import RESELECT_SCORES
+from bilp.studies.definition import load_study
+from bilp.studies.study_plan import Plan, arms_in, planned
+
+NARROW = {"width": 4, "depth": 1}
+TINY: dict[str, Any] = {
+    "score": {"trials": 1, "epochs": 2, "init_epochs": 2, "early_to": 2, "network": NARROW},
+    "experts": {"count": 1, "epochs": 2, "batch_size": 256},
+    "reselect": {"candidates_per_class": 6},
+    "distill": {
+        "iterations": 2,
+        "rounds": 1,
+        "batch_real": 8,
+        "outer_loops": 1,
+        "network": NARROW,
+        "alignment": {"watched": 2, "most_steps": 1, "most_epochs": 1, "measured_per_class": 4},
+        "characteristic": {"frequencies": 16, "pretrained": {"networks": 1, "epochs": 1}},
+        "idc": {"train_samples": 16, "pretrained": {"epochs": 1}},
+        "idm": {"train_steps": 1},
+        "trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 1},
+    },
+    "evaluate": {"epochs": 1, "networks": [NARROW], "teacher": {"network": NARROW, "epochs": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    study, _ = load_study("methods")
+    return planned(study.model_copy(update={"seeds": 1}), "methods")
+
+
+def test_no_method_is_forgotten(plan: Plan) -> None:
+    methods = [block.groups[0].config.method for block in plan.blocks]
+    assert sorted(methods) == sorted([*METHODS] * 2), "with right and with wrong labels"
+    assert all(block.cell.title.endswith(f", {block.groups[0].config.method}") for block in plan.blocks), "cells say which method they are"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_has_the_levels_that_its_entry_says(name: str, plan: Plan) -> None:
+    method = METHODS[name]
+    levels = {"static"} | ({"adaptive", "bilp"} if method.adaptive else set()) | ({"signed"} if method.signed else set())
+    for cell in (block.cell for block in plan.blocks if block.groups[0].config.method == name):
+        assert set(arms_in(plan.study, cell)) == {"real", "unpruned"} | levels
+    if method.signed:
+        assert RESELECT_SCORES[plan.first["signed"].reselect.score].signed
+
+
+def test_all_arms_but_the_signed_one_are_one_pipeline(plan: Plan) -> None:
+    """So that data, scores, selection and baseline are made once, and arms are compared at equal beta."""
+    for block in plan.blocks:
+        assert [len(group.arms) for group in block.groups] == [
+            len(set(arms_in(plan.study, block.cell)) - {"real", "signed"}),
+            *([1] if METHODS[block.groups[0].config.method].signed else []),
+        ]
+
+
+@pytest.mark.slow
+def test_every_arm_is_carried_out(tmp_path: Path) -> None:
+    study, _ = load_study("methods")
+    given = study.model_dump(exclude_unset=True)
+    given["grid"]["labels"].pop("right")
+    found = studied.study(merge(given, {"seeds": 1}), root=str(tmp_path), **TINY)
+    assert set(found.rows["cell"]) == {f"20 % wrong, {name}" for name in METHODS}
+    assert found.rows["accuracy"].between(0, 1).all()
+    adaptive = set(found.detection[found.detection["arm"] == "adaptive"]["cell"])
+    assert adaptive == {f"20 % wrong, {name}" for name in METHODS if METHODS[name].adaptive}
