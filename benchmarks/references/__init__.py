@@ -11,6 +11,7 @@ from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.crops import CropReference
 from benchmarks.references.heads import HeadReference
+from benchmarks.references.inversion import InversionReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
@@ -24,5 +25,6 @@ REFERENCES: dict[str, type[Reference]] = {
     "ncfm": CharacteristicReference,
     **dict.fromkeys(("rded", "ca2d"), CropReference),
     "lgm": HeadReference,
+    **dict.fromkeys(("sre2l", "cda", "lpld"), InversionReference),
 }
 """The reference of every method."""

@@ -59,6 +59,15 @@ def head_gradients(of: Iteration) -> list[Work]:
     return [Work("real", of.real, 0.0), Work("synthetic", of.config.linear.copies * of.synthetic, IMAGES)]
 
 
+def inversion(of: Iteration) -> list[Work]:
+    """SRe2L, CDA and LPLD: synthetic images pass the teacher forwards and back to the images, and once a round for their labels.
+
+    Each real sample of LPLD passes the teacher once in a process, which is not counted here.
+    """
+    labels = FORWARD * of.config.rounds / of.config.iterations
+    return [Work("real", of.real, 0.0), Work("synthetic", of.synthetic, IMAGES), Work("labeled", of.synthetic, labels)]
+
+
 def gradients(of: Iteration) -> list[Work]:
     """DC and DSA: gradients of both, and between image steps training on the synthetic images."""
     steps = of.config.outer_loops
