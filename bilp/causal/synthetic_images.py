@@ -20,10 +20,12 @@ class Synthetic:
     The images of all classes are one batch, class by class; every class has equally many.
     """
 
-    def __init__(self, matching: Matching, network: Network, batches: Sequence[ClassBatch], byte_budget: int) -> None:
-        """The number of cotangents to expect is that of the real samples."""
+    def __init__(
+        self, matching: Matching, network: Network, batches: Sequence[ClassBatch], byte_budget: int, count: int | None = None
+    ) -> None:
+        """As many cotangents of every class as `count` are expected, or as there are real samples."""
         self._matching, self._network, self._budget = matching, network, byte_budget
-        self._count = max(len(batch.real[0]) for batch in batches)
+        self._count = max(len(batch.real[0]) for batch in batches) if count is None else count
         self.classes = len(batches)
         self._labels = torch.cat([batch.synthetic[1] for batch in batches])
         self.stored = torch.cat([batch.synthetic[0].detach() for batch in batches]).requires_grad_()

@@ -16,6 +16,7 @@ from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.datm import DifficultyConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.inversion import ClassStatisticsConfig, InversionConfig
 from bilp.config.methods.lgm import LinearConfig
 from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.plugin import PluginSettings
@@ -32,7 +33,12 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"})
+    later = frozenset(
+        {
+            *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"),
+            *("inversion", "class_statistics"),
+        }
+    )
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
@@ -40,7 +46,8 @@ class DistillConfig(Frozen):
 
     method: MethodName = DEFAULT_METHOD
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, datm, pad), features (cafe, ncfm) or
-    gradients of linear classifiers (lgm); or crops of real images that a teacher recognizes (rded, ca2d)."""
+    gradients of linear classifiers (lgm); inversion of a teacher (sre2l, cda, lpld); or crops of real images that a teacher recognizes
+    (rded, ca2d)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -50,7 +57,8 @@ class DistillConfig(Frozen):
     keep_rounds: Positive | Literal["all"] = "all"
     """Rounds that keep their checkpoint: all, or so many, which are the last ones and, from two on, the first. No result depends on it."""
     shards: Positive = 1
-    """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, ncfm, and dc or dsa with one outer loop."""
+    """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, ncfm, lpld, and dc or dsa with one outer
+    loop."""
     init: Literal["real", "noise", "kmeans", "recognized"] = "real"
     """Synthetic images start as real samples, as Gaussian noise, as the real samples nearest to the centers of clusters, or as real
     samples that an expert classifies correctly."""
@@ -61,9 +69,9 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
-    """Step size of the synthetic images: of SGD, of Adam (lgm), or of what characteristic.optimizer names (ncfm)."""
+    """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld), or of what characteristic.optimizer names (ncfm)."""
     momentum: Fraction = 0.5
-    """Momentum of SGD on the synthetic images; lgm has none."""
+    """Momentum of SGD on the synthetic images; lgm, sre2l, cda and lpld have none."""
     outer_loops: Positive = 1
     """Image steps per network: of gradient matching (IDC and DREAM call them inner), and of ncfm, whose real batches stand meanwhile."""
     inner_epochs: Count = 1
@@ -94,6 +102,10 @@ class DistillConfig(Frozen):
     """Settings of rded and ca2d alone."""
     linear: LinearConfig = LinearConfig()
     """Settings of lgm alone."""
+    inversion: InversionConfig = InversionConfig()
+    """Settings of sre2l, cda and lpld alone."""
+    class_statistics: ClassStatisticsConfig = ClassStatisticsConfig()
+    """Settings of lpld alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"

@@ -124,6 +124,11 @@ class NetworkConfig(Frozen):
         return NETWORKS[self.name]
 
     @property
+    def batch_norm(self) -> bool:
+        """Whether it has batch norm, and so keeps statistics of what it was trained on."""
+        return self.norm == "batch" and self.norm in self.entry.norms
+
+    @property
     def revision(self) -> int:
         """Added to the version of every stage that trains or matches this network, so that results of others keep their keys."""
         return self.entry.revision

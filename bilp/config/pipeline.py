@@ -30,7 +30,7 @@ from bilp.config.methods.trajectory import ExpertsConfig
 from bilp.config.prune import PruneConfig
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.reselect import ReselectConfig
-from bilp.config.reselectable import misfit
+from bilp.config.reselectable import misfit, untaught, without_effects
 from bilp.config.score import ScoreConfig
 from bilp.config.search import SearchConfig
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
@@ -156,7 +156,8 @@ class PipelineConfig(Frozen):
                 f"arm {refused} does not apply to method {self.method}, which {method.no_effect}: "
                 "use arm static (bilp prunes statically alone here)"
             )
-        if told := misfit(self.method, self.reselect):
+        told = misfit(self.method, self.reselect) or without_effects(self.distill, self.reselect)
+        if told := told or untaught(self.method, self.evaluate.teacher.network):
             raise ValueError(told)
         if method.needs_experts:
             method.check_experts(self.distill, self.experts.epochs, f"experts.epochs = {self.experts.epochs}")

@@ -1,9 +1,28 @@
-"""Which settings of adaptive pruning a method can follow: its entry knows."""
+"""Which settings of adaptive pruning, and which teachers, a method can do with: its entry knows."""
 
 from __future__ import annotations
 
+from bilp.config.distill import DistillConfig
 from bilp.config.methods import METHODS, either, names_of
+from bilp.config.network import NetworkConfig
 from bilp.config.reselect import RESELECT_MODES, RESELECT_SCORES, ReselectConfig
+
+
+def without_effects(distill: DistillConfig, reselect: ReselectConfig) -> str:
+    """What leaves real samples without effects by which they could be pruned adaptively, in one line; empty if nothing does."""
+    setting = METHODS[distill.method].no_effect_with(distill)
+    if not setting or not reselect.active:
+        return ""
+    return f"adaptive pruning (beta = {reselect.beta}): with distill.{setting} no real sample has an effect: set beta = 0"
+
+
+def untaught(name: str, teacher: NetworkConfig) -> str:
+    """Why a method cannot ask a teacher with this network, in one line that says what to do; empty if it can."""
+    if not METHODS[name].inverts_teacher or teacher.batch_norm:
+        return ""
+    instead = "set evaluate.teacher.network.norm to batch" if "batch" in teacher.entry.norms else "use another evaluate.teacher.network"
+    network = f"{teacher.name} with norm {teacher.norm}"
+    return f"method {name} needs what batch norm keeps of a teacher's training, and {network} has none: {instead}"
 
 
 def misfit(name: str, reselect: ReselectConfig) -> str:

@@ -63,6 +63,13 @@ def encoded(of: Iteration) -> list[Work]:
         return []
     encoders = min(max(1, config.pretrained.networks), -(-config.iterations // config.rounds))
     return [Work("encoded", encoders * int(of.pool.sum()), FORWARD, stored=True)]
+def inversion(of: Iteration) -> list[Work]:
+    """SRe2L, CDA and LPLD: synthetic images pass the teacher forwards and back to the images, and once a round for their labels.
+
+    Each real sample of LPLD passes the teacher once in a process, which is not counted here.
+    """
+    labels = FORWARD * of.config.rounds / of.config.iterations
+    return [Work("real", of.real, 0.0), Work("synthetic", of.synthetic, IMAGES), Work("labeled", of.synthetic, labels)]
 
 
 def gradients(of: Iteration) -> list[Work]:

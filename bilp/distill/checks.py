@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.methods import either, names_of
-from bilp.config.reselectable import misfit
+from bilp.config.reselectable import misfit, without_effects
 from bilp.data.pool import RealPool
 from bilp.distill.step.initial import require_initial
 from bilp.errors import ConfigError
@@ -43,7 +43,7 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
             f"adaptive pruning (beta = {reselect.beta}) does not apply to method {method.name}, which {method.no_effect}: "
             "set beta = 0 and prune statically"
         )
-    if told := misfit(distill.method, reselect):
+    if told := misfit(distill.method, reselect) or without_effects(distill, reselect):
         raise ConfigError(told)
     if reselect.active:
         reselect.require_numbers()

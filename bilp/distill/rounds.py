@@ -66,7 +66,8 @@ def _reselect(part: Part, round: int, device: torch.device | str, progress: Prog
     before = _state_before(part, pool, (RESELECT, round), device, progress)
     pretrained = open_pretrained(run_uri, run)
     supplied = open_supplied(run.distill, pool.dataset, run.parents)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), pretrained, supplied=supplied)
+    given = (pretrained, open_teacher(run_uri, run), supplied)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), *given)
     pruner = new_pruner(run, pool)
     if before.pruner:
         pruner.load(before.pruner, setting.classes)

@@ -12,11 +12,12 @@ from bilp.artifacts.run_layout import INPUTS, RECORD
 from bilp.config import METHODS, DistillConfig, Frozen, LinearConfig, ReselectConfig
 from bilp.config.base import unrevised
 from bilp.config.given import model_of
+from bilp.config.reselectable import untaught
 from bilp.data import open_dataset
 from bilp.distill.checks import check_method, check_pool
 from bilp.distill.outside import ROLES, with_digests, without_places
 from bilp.distill.step import pretrained
-from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing, StorageRefused
+from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing, StorageRefused
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
 from bilp.pruning.selected import real_pool
@@ -126,6 +127,8 @@ def _trained(distill: DistillConfig, parents: Mapping[str, str], experts_uri: st
     if teacher_uri is not None:
         teacher = StoredTeacher(teacher_uri)
         teacher.require(parents["dataset"])
+        if told := untaught(distill.method, teacher.config):
+            raise ConfigError(f"{told} (the teacher at {teacher_uri})")
         keys["teacher"] = teacher.key
     return keys
 

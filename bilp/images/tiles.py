@@ -41,17 +41,24 @@ def draw_boxes(count: int, side: Side, smallest: float, stream: torch.Generator)
 def cut_out(images: Tensor, boxes: Tensor, side: Side) -> Tensor:
     """The boxes `[n, 4]` of images `[n, ..., H, W]` as tiles of this side, `[n, ..., height, width]`."""
     height, width = images.shape[-2:]
-    down = _reduction(boxes[:, 0], boxes[:, 2], height, side[0], images)
-    across = _reduction(boxes[:, 1], boxes[:, 3], width, side[1], images)
+    down = reduction(boxes[:, 0], boxes[:, 2], height, side[0], images)
+    across = reduction(boxes[:, 1], boxes[:, 3], width, side[1], images)
     between = (1,) * (images.dim() - 3)
     down, across = (matrix.reshape(len(matrix), *between, *matrix.shape[1:]) for matrix in (down, across))
     return down @ images @ across.transpose(-1, -2)
 
 
-def _reduction(start: Tensor, length: Tensor, whole: int, count: int, images: Tensor) -> Tensor:
+def reduction(start: Tensor, length: Tensor, whole: int, count: int, images: Tensor) -> Tensor:
     """Matrices `[n, count, whole]` that resample pixels start to start + length - 1 of a side to `count` ones.
 
     A new pixel is the mean of the old ones under a triangle around its center, which is as wide as it takes to reach the next centers.
+
+    Args:
+        start: first pixels, int64 `[n]`.
+        length: how many pixels, int64 `[n]`.
+        whole: pixels of the side.
+        count: pixels that they become.
+        images: whose type and device the matrices get.
     """
     first, scale = start.to(torch.float64).view(-1, 1, 1), (length.to(torch.float64) / count).view(-1, 1, 1)
     centers = first + (torch.arange(count, dtype=torch.float64).view(1, -1, 1) + 0.5) * scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bilp.config import METHODS, AlignmentConfig, CharacteristicConfig, Frozen, IdcConfig, MethodName
+from bilp.config.methods.inversion import ClassStatisticsConfig, InversionConfig
 from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.base import Matching
 from bilp.matching.characteristic import CharacteristicMatching
@@ -11,6 +12,7 @@ from bilp.matching.gradients import GradientMatching
 from bilp.matching.head_gradient import HeadMatching
 from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.kernels import KernelMatching
+from bilp.matching.statistics import StatisticsMatching
 from bilp.matching.trajectory import TrajectoryMatching
 from bilp.registry import resolve
 
@@ -65,3 +67,13 @@ def characteristic(name: str, characteristic: CharacteristicConfig) -> Matching:
 def heads(name: str, **settings: Frozen) -> Matching:
     """The gradient of the network's linear classifier."""
     return HeadMatching(name)
+
+
+def statistics_of_all(name: str, inversion: InversionConfig) -> Matching:
+    """Means and variances of what enters the batch norm of a teacher."""
+    return StatisticsMatching(name, inversion)
+
+
+def statistics_of_class(name: str, inversion: InversionConfig, class_statistics: ClassStatisticsConfig) -> Matching:
+    """The same; whose they are is for who forms the mean of real samples."""
+    return StatisticsMatching(name, inversion)

@@ -45,12 +45,13 @@ class StoredTeacher:
             device: where it computes.
         """
         self.require(dataset.fingerprint)
-        network = build(self._config(), dataset.shape, dataset.classes)
+        network = build(self.config, dataset.shape, dataset.classes)
         load_network(network, self._artifact.read(FILE), self._artifact.place(FILE))
         place(network, gpu, device)
         return network.eval().requires_grad_(False)
 
-    def _config(self) -> NetworkConfig:
+    @property
+    def config(self) -> NetworkConfig:
         """Settings of the network. Raises DamagedArtifact if they are not those that the facts name."""
         settings = self._artifact.manifest.config
         try:

@@ -111,7 +111,7 @@ def test_documents_tests_and_benchmarks_know_every_method() -> None:
 
 
 def test_methods_whose_classes_can_be_divided_are_told_with_the_settings_they_need() -> None:
-    assert divisible() == "dm, idc, dream, ncfm, rded or ca2d, or dc or dsa with outer_loops = 1"
+    assert divisible() == "dm, idc, dream, ncfm, rded, ca2d or lpld, or dc or dsa with outer_loops = 1"
     assert [name for name, method in METHODS.items() if method.independent(PipelineConfig(method=name, ipc=10).distill)] == [
         "dm",
         "idc",
@@ -119,6 +119,7 @@ def test_methods_whose_classes_can_be_divided_are_told_with_the_settings_they_ne
         "ncfm",
         "rded",
         "ca2d",
+        "lpld",
     ]
 
 

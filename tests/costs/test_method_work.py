@@ -72,6 +72,8 @@ class World:
     dataset: Dataset
     experts: ExpertBuffer
     teacher: StoredTeacher
+    normed: StoredTeacher
+    """One with batch norm."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     uri, config = ingest(IngestConfig(), root), ExpertsConfig(count=1, epochs=1, batch_size=512)
     train_expert(uri, None, config, NETWORK, 0, root)
     teacher = StoredTeacher(train_teacher(uri, TeacherConfig(network=NETWORK, epochs=1), 0, root))
-    return World(open_dataset(uri), ExpertBuffer(collect_experts(uri, None, config, NETWORK, root)), teacher)
+    batch_norm = NETWORK.model_copy(update={"norm": "batch"})
+    normed = StoredTeacher(train_teacher(uri, TeacherConfig(network=batch_norm, epochs=1), 0, root))
+    return World(open_dataset(uri), ExpertBuffer(collect_experts(uri, None, config, NETWORK, root)), teacher, normed)
 
 
 def settings(method: str, **changes: Any) -> DistillConfig:
@@ -92,6 +96,7 @@ def settings(method: str, **changes: Any) -> DistillConfig:
 def assembled(config: DistillConfig, world: World, reselect: ReselectConfig) -> Setting:
     method = METHODS[config.method]
     experts, teacher = world.experts if method.needs_experts else None, world.teacher if method.needs_teacher else None
+    teacher = world.normed if method.inverts_teacher else teacher
     return Setting.assemble(config, reselect, RealPool(world.dataset), "cpu", experts, teacher=teacher)
 
 
@@ -129,6 +134,8 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "ncfm": ("ncfm", 0, {"ipc": 2, "batch_real": 8, "outer_loops": 2, "characteristic": {"frequencies": 512}}),
     "rded": ("rded", 0, {"patches": {"pool": 20}}),
     "lgm": ("lgm", 1, {"ipc": 3, "linear": {"pyramid": False, "copies": 2}}),
+    "lpld": ("lpld", 1, {"ipc": 3, "iterations": 3, "rounds": 1}),
+    "sre2l": ("sre2l", 0, {"ipc": 3, "iterations": 2, "rounds": 1}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 
@@ -144,7 +151,7 @@ def test_an_iteration_takes_the_operations_that_its_formula_says(name: str, worl
 
 def test_every_method_has_a_formula() -> None:
     assert {METHODS[name].name for name in METHODS if METHODS[name].work} == set(METHODS)
-    assert {CASES[name][0] for name in CASES} | {"dsa", "ca2d"} == set(METHODS)  # whose formulas are those of dc and rded
+    assert {CASES[name][0] for name in CASES} | {"dsa", "ca2d", "cda"} == set(METHODS)  # those of dc, rded, sre2l
 
 
 def test_an_encoder_that_is_supplied_takes_the_operations_that_its_formulas_say(world: World, tmp_path: Path) -> None:

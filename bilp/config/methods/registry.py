@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from bilp.config.methods import cafe, datm, dc, dm, idc, idm, lgm, ncfm, rded, trajectory
+from bilp.config.methods import cafe, dc, dm, idc, idm, inversion, lgm, ncfm, rded, trajectory
 from bilp.config.methods.spec import Method
 from bilp.errors import ConfigError
 from bilp.registry import Registry
@@ -16,6 +17,7 @@ METHODS = Registry(
         *(*dm.METHODS, *dc.METHODS, *idc.METHODS, *idm.METHODS, *trajectory.METHODS, *cafe.METHODS),
         *(*ncfm.METHODS, *rded.METHODS, *lgm.METHODS),
         *datm.METHODS,
+        *inversion.METHODS,
     ),
     group="bilp.methods",
 )

@@ -71,6 +71,11 @@ def any_experts(distill: Any, epochs: int, found: str) -> None:
     """Experts may be as short as they are."""
 
 
+def adaptive_always(distill: Any) -> str:
+    """Real samples have effects whatever is set."""
+    return ""
+
+
 class StartsFromPretrained(Protocol):
     """Settings of a method that may start from networks trained on real images beforehand."""
 
@@ -122,12 +127,17 @@ class Method:
 
     no_effect: str = ""
     """Why no real sample has a causal effect of its own, as what the method does; empty where adaptive pruning applies."""
+    no_effect_with: Callable[[Any], str] = adaptive_always
+    """Of a method whose samples have effects: the setting of `distill`, in words, with which they have none; empty if they have some."""
     needs_experts: bool = False
     """Whether it imitates experts, which are trained first."""
     optimizes: bool = True
     """Whether it moves synthetic images along gradients; otherwise it makes them of real ones."""
     needs_teacher: bool = False
     """Whether it asks a teacher, the one of evaluate.teacher, which is trained first on all real samples, whatever static pruning keeps."""
+    inverts_teacher: bool = False
+    """Whether synthetic images pass the teacher, which is the network of the run then, and are given statistics of its batch norm's inputs:
+    teachers without batch norm are refused."""
     dials: Rule = nothing
     """Dials that its paper sets where nobody gave them, and the criterion of static pruning."""
     check_experts: Callable[[Any, int, str], None] = any_experts

@@ -50,9 +50,6 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
     and takes the mean from them. A batch is asked for when its group is measured; `synthetic` and the network must stay as
     they are meanwhile. Raises ConfigError for the effect of a single sample.
     """
-    if RESELECT_SCORES[setting.reselect.score].signed:
-        yield from _signed(setting, synthetic, batches)
-        return
     substitute = _substitute(setting)
     if substitute is not None:
         yield from (_substituted(setting, substitute, batch) for batch in batches)
@@ -60,6 +57,9 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
     if own := METHODS[setting.config.method].measures:
         with arithmetic(FLOAT32, setting.device):
             yield from resolve(own)(setting, synthetic, batches)
+        return
+    if RESELECT_SCORES[setting.reselect.score].signed:
+        yield from _signed(setting, synthetic, batches)
         return
     batches, named = tee(batches)
     found = measure_classes(

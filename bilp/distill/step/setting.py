@@ -14,6 +14,7 @@ from bilp.config.entering import entering_images
 from bilp.config.real_passes import REAL_PASSES
 from bilp.config.shapes import frames_in, side_of
 from bilp.data.pool import RealPool
+from bilp.distill.step.class_statistics import ClassStatistics
 from bilp.distill.step.frozen_encoder import FrozenEncoder, Supplied
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
@@ -94,7 +95,12 @@ class Setting:
         if check := REAL_PASSES[config.real_pass].check:
             resolve(check)(torch.device(device))
         schedule = schedule_for(config)
-        network = supplied.network if supplied is not None else build(config.network, pool.dataset.shape, pool.classes)
+        if supplied is not None:
+            network = supplied.network
+        elif teacher is not None and METHODS[config.method].inverts_teacher:
+            network = teacher.network(pool.dataset, config.gpu, device)
+        else:
+            network = build(config.network, pool.dataset.shape, pool.classes)
         if experts is not None:
             experts.require_network(network)
         place(network, config.gpu, device)
@@ -120,6 +126,11 @@ class Setting:
         config = self.config
         given = self.supplied or self.pretrained
         return FrozenEncoder(self.network, self.pool, given, config.seed, config.linear.head_deviation, self.device)
+
+    @cached_property
+    def class_statistics(self) -> ClassStatistics:
+        """Vectors of real samples under the network, for methods that match under one that nothing changes."""
+        return ClassStatistics(self.matching, self.network, self.pool, self.device)
 
     @property
     def side(self) -> tuple[int, int]:

@@ -1,0 +1,27 @@
+"""What the set of a method that inverts a teacher holds beside its images: the teacher's answers to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bilp.artifacts.publication import Content
+from bilp.config import DistillConfig
+from bilp.data.pool import RealPool
+from bilp.distill.loops.inversion import LOGITS
+from bilp.distill.soft_labels import FILE, soft_labels
+from bilp.distill.step.state import DistillState
+
+
+def product(state: DistillState, config: DistillConfig, pool: RealPool) -> tuple[dict[str, Content], dict[str, Any]]:
+    """Files by name, and facts, that a synthetic set has beside those of every method.
+
+    Args:
+        state: after the last iteration.
+        config: settings of the run.
+        pool: its real samples.
+    """
+    settings = config.inversion
+    if settings.soft_labels == "none":
+        return {}, {}
+    data, stated = soft_labels(state.method[LOGITS], settings.few, settings.temperature)
+    return {FILE: data}, {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
