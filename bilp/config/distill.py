@@ -13,9 +13,11 @@ from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
 from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
 from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.haba import HallucinatorsConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
 from bilp.config.methods.lgm import LinearConfig
+from bilp.config.methods.linba import MemoriesConfig
 from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.plugin import PluginSettings
 from bilp.config.methods.pretrained import PretrainedConfig
@@ -31,15 +33,18 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear"})
+    later = frozenset(
+        {PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "memories", "hallucinators"}
+    )
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
     }
 
     method: MethodName = DEFAULT_METHOD
-    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla), features (cafe, ncfm) or gradients
-    of linear classifiers (lgm); or crops of real images that a teacher recognizes (rded, ca2d)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, haba), features (cafe, ncfm) or
+    gradients of linear classifiers (lgm); the loss on real images after a training (linba); or crops of real images that a teacher
+    recognizes (rded, ca2d)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -81,7 +86,7 @@ class DistillConfig(Frozen):
     idm: IdmConfig = IdmConfig()
     """Settings of idm alone."""
     trajectory: TrajectoryConfig = TrajectoryConfig()
-    """Settings of mtt and tesla alone."""
+    """Settings of mtt and tesla, and of the trainings of haba."""
     alignment: AlignmentConfig = AlignmentConfig()
     """Settings of cafe alone."""
     characteristic: CharacteristicConfig = CharacteristicConfig()
@@ -90,6 +95,10 @@ class DistillConfig(Frozen):
     """Settings of rded and ca2d alone."""
     linear: LinearConfig = LinearConfig()
     """Settings of lgm alone."""
+    memories: MemoriesConfig = MemoriesConfig()
+    """Settings of linba alone."""
+    hallucinators: HallucinatorsConfig = HallucinatorsConfig()
+    """Settings of haba alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"

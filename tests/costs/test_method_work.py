@@ -119,6 +119,8 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "ncfm": ("ncfm", 0, {"ipc": 2, "batch_real": 8, "outer_loops": 2, "characteristic": {"frequencies": 512}}),
     "rded": ("rded", 0, {"patches": {"pool": 20}}),
     "lgm": ("lgm", 1, {"ipc": 3, "linear": {"pyramid": False, "copies": 2}}),
+    "linba": ("linba", 0, {"ipc": 6, "batch_real": 8, "init": "noise", "memories": {"steps": 4, "per_class": 4}}),
+    "haba": ("haba", 0, {"ipc": 4, "hallucinators": {"count": 2}, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 
@@ -137,7 +139,14 @@ def test_every_method_has_a_formula() -> None:
     assert {CASES[name][0] for name in CASES} | {"dsa", "ca2d"} == set(METHODS)  # whose formulas are those of dc and rded
 
 
-MEASURED = {"dm": {}, "dc": {}, "idc": {"idc": {"train_samples": 0}}, "idm": {}, "cafe": {}}
+MEASURED: dict[str, dict[str, Any]] = {
+    "dm": {},
+    "dc": {},
+    "idc": {"idc": {"train_samples": 0}},
+    "idm": {},
+    "cafe": {},
+    "linba": {"init": "noise", "memories": {"steps": 2, "per_class": 1}},
+}
 
 
 @pytest.mark.parametrize("method", MEASURED)

@@ -155,6 +155,8 @@ class Method:
     measures: str = ""
     """What measures causal effects where the loss is no sum over classes (see `bilp.distill.step.sample_scores`); empty where
     `bilp.causal` does."""
+    measures_signed: str = ""
+    """What measures signed effects likewise; empty where `bilp.causal.signed` does."""
     estimators: tuple[str, ...] = ()
     """Estimators of causal effects that apply (reselect.estimator); empty for all."""
     revision: int = 0
@@ -171,6 +173,11 @@ class Method:
     product: str = ""
     """What a finished run publishes beside its images: a function of the last state, `distill` and the pool that returns files by name and
     facts; empty if nothing."""
+    stored_values: Callable[[Any, int, tuple[int, ...]], int] | None = None
+    """How many numbers a set is stored as, by the settings of `distill`, the number of classes and the shape of an image; None if as
+    many as its images have."""
+    factors: str = ""
+    """What a set is stored as in place of its images, and how these follow (see `bilp.images.factors.Factors`); empty if they are all."""
     loss: str = "matching loss"
     """What the loss of an iteration is called on the page."""
     loss_meaning: str = "Distance between what networks see in real and in synthetic images; it should fall and level off."
@@ -184,6 +191,9 @@ class Method:
     """What says their types and shapes, for `bilp plan` (see `bilp.costs.run_files.Carries`); empty if none."""
     looked_at: Callable[[Any], int] = real_batch
     """Real samples of a class that an iteration looks at, at most, by the settings of `distill`."""
+    measuring_work: str = ""
+    """What measuring a sample costs, for `bilp plan` (see `bilp.costs.effects_work.Measuring`), where its effect goes through more than the
+    synthetic images of its class; empty otherwise."""
     work: str = ""
     """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.iteration.Formula`); empty where no formula says so."""
     parts: Mapping[str, str] = field(default_factory=dict)

@@ -51,6 +51,10 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
     they are meanwhile. Raises ConfigError for the effect of a single sample.
     """
     if RESELECT_SCORES[setting.reselect.score].signed:
+        if own := METHODS[setting.config.method].measures_signed:
+            with arithmetic(FLOAT32, setting.device):
+                yield from resolve(own)(setting, synthetic, batches)
+            return
         yield from _signed(setting, synthetic, batches)
         return
     substitute = _substitute(setting)
