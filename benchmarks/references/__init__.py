@@ -11,9 +11,11 @@ from benchmarks.references.aligned import AlignedReference
 from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.crops import CropReference
+from benchmarks.references.hallucinated import HallucinatedReference
 from benchmarks.references.heads import HeadReference
 from benchmarks.references.inversion import InversionReference
 from benchmarks.references.parts import Reference
+from benchmarks.references.query import QueryReference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
 
@@ -28,5 +30,7 @@ REFERENCES: dict[str, type[Reference]] = {
     "lgm": HeadReference,
     **dict.fromkeys(("datm", "pad"), AlignedReference),
     **dict.fromkeys(("sre2l", "cda", "lpld"), InversionReference),
+    "linba": QueryReference,
+    "haba": HallucinatedReference,
 }
 """The reference of every method."""

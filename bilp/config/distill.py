@@ -14,10 +14,12 @@ from bilp.config.dials import Dials, read
 from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
 from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.datm import DifficultyConfig
+from bilp.config.methods.haba import HallucinatorsConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
 from bilp.config.methods.inversion import ClassStatisticsConfig, InversionConfig
 from bilp.config.methods.lgm import LinearConfig
+from bilp.config.methods.linba import MemoriesConfig
 from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.plugin import PluginSettings
 from bilp.config.methods.pretrained import PretrainedConfig
@@ -36,7 +38,7 @@ class DistillConfig(Frozen):
     later = frozenset(
         {
             *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"),
-            *("inversion", "class_statistics"),
+            *("inversion", "class_statistics", "memories", "hallucinators"),
         }
     )
     by_rule = SHARED | {
@@ -45,9 +47,9 @@ class DistillConfig(Frozen):
     }
 
     method: MethodName = DEFAULT_METHOD
-    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, datm, pad), features (cafe, ncfm) or
-    gradients of linear classifiers (lgm); inversion of a teacher (sre2l, cda, lpld); or crops of real images that a teacher recognizes
-    (rded, ca2d)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, datm, pad, haba), features (cafe,
+    ncfm) or gradients of linear classifiers (lgm); the loss on real images after a training (linba); inversion of a teacher (sre2l, cda,
+    lpld); or crops of real images that a teacher recognizes (rded, ca2d)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -91,7 +93,7 @@ class DistillConfig(Frozen):
     idm: IdmConfig = IdmConfig()
     """Settings of idm alone."""
     trajectory: TrajectoryConfig = TrajectoryConfig()
-    """Settings of mtt, tesla, datm and pad alone."""
+    """Settings of mtt, tesla, datm and pad, and of the trainings of haba."""
     difficulty: DifficultyConfig = DifficultyConfig()
     """Settings of datm and pad alone."""
     alignment: AlignmentConfig = AlignmentConfig()
@@ -106,6 +108,10 @@ class DistillConfig(Frozen):
     """Settings of sre2l, cda and lpld alone."""
     class_statistics: ClassStatisticsConfig = ClassStatisticsConfig()
     """Settings of lpld alone."""
+    memories: MemoriesConfig = MemoriesConfig()
+    """Settings of linba alone."""
+    hallucinators: HallucinatorsConfig = HallucinatorsConfig()
+    """Settings of haba alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"

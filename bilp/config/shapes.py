@@ -72,6 +72,12 @@ def with_side(shape: Sequence[int], height: int, width: int) -> Shape:
     return as_shape([*shape[:-2], height, width])
 
 
+def shrunk(shape: Sequence[int], by: int) -> Shape:
+    """The same with height and width divided by a number, rounded down but at least 1."""
+    height, width = side_of(shape)
+    return with_side(shape, max(1, height // by), max(1, width // by))
+
+
 def with_frames(shape: Sequence[int], frames: int) -> Shape:
     """Of a clip, the same with another number of frames."""
     return as_shape([frames, *shape[-3:]])

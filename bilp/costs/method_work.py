@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from itertools import cycle, islice
 
+from bilp.causal.query_effects import TOGETHER as TOGETHER_BACK
+from bilp.causal.query_effects import prefers_sketch
+from bilp.config import DistillConfig, ReselectConfig
+from bilp.config.estimators import ESTIMATORS
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.costs.iteration import Iteration, batch_sizes
 from bilp.costs.work import FORWARD, IMAGES, TRAINING, Work
 from bilp.distill.step.representatives import MOST_CLUSTERED
 from bilp.matching.trajectory_by_steps import GRAPH_BYTES
 from bilp.matching.trajectory_flat import GRAPH_BYTES as GRAPH_BYTES_ON_GPU
+from bilp.matching.unrolled import HELD_BYTES
 
 TOGETHER = 7.0
 """A distance of gradients, differentiated by images, of all classes in one pass (`bilp.matching.batched_classes`)."""
@@ -21,6 +27,8 @@ IN_TURN = 8.0
 """The same by autograd, which goes through the gradient's own graph; a step of training likewise."""
 BY_BOTH = 9.0
 """A step of training, differentiated by images and by weights."""
+ALONG = 6.0
+"""The derivatives of losses along a direction of the weights."""
 GRAPH_MAPS = 3
 """Values that the graph of a differentiable step of training keeps for each value of the network's maps, at most."""
 GRAPH_PARAMETERS = 4
@@ -63,6 +71,8 @@ def encoded(of: Iteration) -> list[Work]:
         return []
     encoders = min(max(1, config.pretrained.networks), -(-config.iterations // config.rounds))
     return [Work("encoded", encoders * int(of.pool.sum()), FORWARD, stored=True)]
+
+
 def inversion(of: Iteration) -> list[Work]:
     """SRe2L, CDA and LPLD: synthetic images pass the teacher forwards and back to the images, and once a round for their labels.
 
@@ -70,6 +80,29 @@ def inversion(of: Iteration) -> list[Work]:
     """
     labels = FORWARD * of.config.rounds / of.config.iterations
     return [Work("real", of.real, 0.0), Work("synthetic", of.synthetic, IMAGES), Work("labeled", of.synthetic, labels)]
+
+
+def query(of: Iteration) -> list[Work]:
+    """LinBa: a network is trained on mini-batches of the synthetic images and asked about real ones, and the way back takes each
+    step anew."""
+    settings, classes = of.config.memories, len(of.classes)
+    trained = settings.steps * classes * min(settings.per_class, of.config.ipc)
+    works = [Work("real", of.real, TRAINING, stored=True), Work("synthetic", trained, TRAINING + BY_BOTH)]
+    if 2 * 4 * of.network.parameters * settings.steps > HELD_BYTES:
+        works.append(Work("repeated", trained, TRAINING))
+    return works
+
+
+def query_effect(distill: DistillConfig, reselect: ReselectConfig, samples: int, classes: int) -> float:
+    """LinBa: of each sample a way back through the training, or of some directions, which all samples share, one forwards."""
+    settings, estimator = distill.memories, ESTIMATORS[reselect.estimator]
+    trained = settings.steps * classes * min(settings.per_class, distill.ipc)
+    once = trained * (BY_BOTH - TRAINING + TRAINING / TOGETHER_BACK)
+    signed = RESELECT_SCORES[reselect.score].signed
+    directions = 2 if signed else reselect.directions
+    if signed or (estimator.sketches and (not estimator.exact_where_better or prefers_sketch(samples, directions))):
+        return directions * (once / samples + ALONG)
+    return 2 * TRAINING + once
 
 
 def gradients(of: Iteration) -> list[Work]:
@@ -147,9 +180,20 @@ def trajectory_in_constant_memory(of: Iteration) -> list[Work]:
     return _trajectory(of, IN_TURN, GRAPH_BYTES_ON_GPU if of.on_gpu else 0)
 
 
-def _trajectory(of: Iteration, differentiated: float, graph_bytes: int) -> list[Work]:
-    settings, network = of.config.trajectory, of.network
-    sizes = list(islice(cycle(batch_sizes(of.kept, settings.batch or of.kept)), settings.steps))
+def hallucinated(of: Iteration) -> list[Work]:
+    """HaBa: as MTT for mini-batches of bases, and with several hallucinators two images of each base of a mini-batch pass the extractor
+    forwards and back to the images, and two again to train it. What makes images of bases is not counted."""
+    own, bases = of.config.hallucinators, of.kept // of.config.hallucinators.count
+    works = _trajectory(of, BY_BOTH, GRAPH_BYTES_ON_GPU if of.on_gpu else GRAPH_BYTES, bases)
+    if own.count > 1 and own.contrast > 0.0:
+        pairs = 2 * min(of.config.trajectory.batch or bases, bases)
+        works += [Work("contrasted", pairs, IMAGES), Work("trained", pairs, TRAINING)]
+    return works
+
+
+def _trajectory(of: Iteration, differentiated: float, graph_bytes: int, images: int | None = None) -> list[Work]:
+    settings, network, images = of.config.trajectory, of.network, images or of.kept
+    sizes = list(islice(cycle(batch_sizes(images, settings.batch or images)), settings.steps))
     graph = 4 * (GRAPH_MAPS * network.maps * max(sizes) + GRAPH_PARAMETERS * network.parameters)
     kept = graph_bytes // graph
     again = sum(sizes[: max(0, len(sizes) - kept)])

@@ -127,7 +127,7 @@ def measured_works(run: PlannedRun, pool: Counts, vector: float, network: Networ
     reselect, distill = run.reselect, run.distill
 
     def measured(samples: int, together: int) -> Work:
-        forwards = measured_forwards(run, max(2, together), vector, network.parameters, speed.data.shape)
+        forwards = measured_forwards(run, max(2, together), vector, network.parameters, speed.data.shape, len(pool))
         return Work(MEASURED, samples, forwards, stored=True, kind=f"{RESELECT} {run.arm}")
 
     turns = [_turn(int(count), reselect.candidates_per_class, number) for number in range(distill.rounds) for count in pool]

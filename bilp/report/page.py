@@ -43,6 +43,7 @@ from bilp.report.searching import searching
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, tested_words
+from bilp.report.storage import storage_sentence
 from bilp.report.suspects import suspects
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
@@ -217,6 +218,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "loss_title": METHODS[config.method].loss.capitalize(),
         "loss_meaning": spoken(METHODS[config.method].loss_meaning),
         "synthetic": synthetic(collected.runs, dataset, shown),
+        "storage": storage_sentence(config.distill, dataset.classes, dataset.shape),
         "classes_note": _classes_note(len(shown), dataset.classes),
         "pixelated": max(side_of(dataset.shape)) <= PIXELATED_SIDE,
         "strip": min(STRIP, frames_in(dataset.shape)),

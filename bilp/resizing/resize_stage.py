@@ -73,7 +73,8 @@ def resize(
     kept = lowest(scores.view(len(facts.class_names), -1), config.ipc * decode.factor**2)
     chosen = put_together(taken_apart(stored, decode.factor)[kept], decode.factor)
     resized = {"ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
-    told = {name: value for name, value in parent.manifest.facts.items() if name != "soft_labels"} | resized  # these are not taken along
+    left = ("soft_labels", "storage")  # what these tell of is not taken along
+    told = {name: value for name, value in parent.manifest.facts.items() if name not in left} | resized
     return publish(
         uri,
         SYNTHETIC,

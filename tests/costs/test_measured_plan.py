@@ -34,6 +34,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "cafe": {"alignment": {"measured_per_class": 10}},
     "mtt": {"trajectory": {"steps": 3}},
     "tesla": {"trajectory": {"steps": 3}},
+    "haba": {"trajectory": {"steps": 3}},
+    "linba": {"memories": {"steps": 3}},
 }
 
 

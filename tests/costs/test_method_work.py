@@ -136,6 +136,8 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "lgm": ("lgm", 1, {"ipc": 3, "linear": {"pyramid": False, "copies": 2}}),
     "lpld": ("lpld", 1, {"ipc": 3, "iterations": 3, "rounds": 1}),
     "sre2l": ("sre2l", 0, {"ipc": 3, "iterations": 2, "rounds": 1}),
+    "linba": ("linba", 0, {"ipc": 6, "batch_real": 8, "init": "noise", "memories": {"steps": 4, "per_class": 4}}),
+    "haba": ("haba", 0, {"ipc": 4, "hallucinators": {"count": 2}, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 
@@ -205,7 +207,14 @@ def test_a_taught_evaluation_takes_the_operations_that_are_counted(name: str, wo
     assert (1 - FIRST) * planned < operations.total / speed.network(NETWORK).flops < 1.03 * planned
 
 
-MEASURED = {"dm": {}, "dc": {}, "idc": {"idc": {"train_samples": 0}}, "idm": {}, "cafe": {}}
+MEASURED: dict[str, dict[str, Any]] = {
+    "dm": {},
+    "dc": {},
+    "idc": {"idc": {"train_samples": 0}},
+    "idm": {},
+    "cafe": {},
+    "linba": {"init": "noise", "memories": {"steps": 2, "per_class": 1}},
+}
 
 
 @pytest.mark.parametrize("method", MEASURED)

@@ -65,8 +65,8 @@ def test_it_is_part_of_the_key_and_changes_no_byte_on_a_cpu(store: Store) -> Non
 
 
 def config_of(method: str) -> DistillConfig:
-    if method in ("mtt", "tesla"):
-        return trajectory_config(method, ipc=2)
+    if method in ("mtt", "tesla", "haba"):
+        return trajectory_config(method, ipc=2, **({"hallucinators": {"count": 2}} if method == "haba" else {}))
     changes: dict[str, Any] = {"ipc": 2, "network": NetworkConfig(width=8, depth=2), "batch_real": 6}
     if method in ("idc", "dream"):
         changes |= {"augment": ("color", "crop", "cutout"), "learning_rate": 1e-3, "decode": {"factor": 2}, "idc": {"train_samples": 32}}
@@ -74,6 +74,8 @@ def config_of(method: str) -> DistillConfig:
         changes |= {"idm": {"networks": 2, "train_steps": 2}}
     if method == "ncfm":
         changes |= {"augment": ("color", "crop", "cutout"), "characteristic": {"frequencies": 32, "optimizer": "sgd"}}
+    if method == "linba":
+        changes |= {"init": "noise", "memories": {"count": 4, "steps": 3, "step_size": 0.1}}
     if method == "cafe":
         changes |= {"augment": (), "init": "noise", "alignment": {"watched": 2, "most_steps": 2, "most_epochs": 1, "measured_per_class": 4}}
     return small_config(method, **changes)
@@ -83,7 +85,7 @@ def config_of(method: str) -> DistillConfig:
 def test_channels_last_is_a_matter_of_rounding_for_every_method(few: Few, store: Store, method: str) -> None:
     """What `place` does to a network on a GPU, done to one on the CPU: every operation on the way must take such maps."""
     config, pool, buffer = config_of(method), few(8), None
-    if method in ("mtt", "tesla"):
+    if method in ("mtt", "tesla", "haba"):
         selection = prune(store.uri, None, PruneConfig(criterion="random", keep=0.1), store.root)
         buffer = ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1})))
     adaptive = ReselectConfig(beta=0.2, interval=2) if buffer is None else ReselectConfig(beta=0.0)

@@ -117,6 +117,7 @@ def test_every_method_takes_clips(name: str, tmp_path: Path) -> None:
     distill |= {"trajectory": {"steps": 1, "expert_epochs": 1, "max_start": 1}} if method.needs_experts else {}
     distill |= {"decode": {"factor": 2}} if method.decodes else {}
     distill |= {"characteristic": {"frequencies": 32, "pretrained": {"networks": 2, "epochs": 2}}} if name == "ncfm" else {}
+    distill |= {"memories": {"steps": 2}} if name == "linba" else {}
     arm = "bilp" if method.adaptive else "unpruned"
     config = config_of(hold(arrays), FRAME_MEAN, method=name, keep=1.0, arms=[arm], distill=distill, beta=0.2 if method.adaptive else 0.0)
     dataset = dataset_of(read_source(config.ingest, root), config.ingest)

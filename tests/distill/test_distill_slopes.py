@@ -34,6 +34,9 @@ def config_of(method: str) -> DistillConfig:
     if method in ("mtt", "tesla"):
         # One step, as TESLA's gradient leaves out what leads from one to the next; more steps: tests/matching/test_trajectory.py.
         return trajectory_config(method, {"steps": 1, "step_rate": 0.0, "step_size": 1.0}, **STILL)
+    if method == "haba":
+        changes = STILL | {"hallucinators": {"count": 1, "kernel": 1, "learning_rate": 1e-30}}
+        return trajectory_config(method, {"steps": 1, "step_rate": 0.0, "step_size": 1.0}, **changes)
     changes = STILL | {"network": SMOOTH, "batch_real": 6, "outer_loops": 1}
     if method in ("idc", "dream"):
         changes |= {"augment": ("color", "crop", "cutout"), "decode": {"factor": 2, "kind": "multi"}}
@@ -46,13 +49,27 @@ def config_of(method: str) -> DistillConfig:
         changes |= {"augment": ("color", "crop"), "alignment": {"most_steps": 1, "discrimination": 0.1, "measured_per_class": 2}}
     if method == "lgm":
         changes |= {"augment": ("color", "crop"), "linear": {"copies": 2, "pyramid": False, "head_deviation": 0.5}}
+    if method == "linba":  # twenty memories, each of which is an image
+        changes |= {"init": "noise", "memories": {"count": 20, "shrink": 1, "steps": 3, "per_class": 1, "step_size": 0.1, "clip": 0.0}}
     return small_config(method, **changes)
+
+
+def as_they_are(method: str, images: Tensor) -> dict[str, Tensor]:
+    """What images are made of that are one and the same with the first of these tensors, where a method makes them of something."""
+    if method == "linba":
+        return {"memories": images.clone(), "coefficients": torch.eye(len(images))}
+    if method == "haba":
+        kernels = {name: torch.ones(1, 1, 1, 1, 1) for name in ("encoder", "decoder")}
+        biases = {f"{name}_bias": torch.zeros(1, 1) for name in kernels}
+        middle = torch.ones(1, 1, *images.shape[-2:])
+        return {"bases": images.clone(), **kernels, **biases, "scale": middle, "shift": torch.zeros_like(middle)}
+    return {}
 
 
 @pytest.mark.parametrize("method", optimizing())
 def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: Store, method: str) -> None:
     config, pool, buffer = config_of(method), few(8), None
-    if method in ("mtt", "tesla"):
+    if method in ("mtt", "tesla", "haba"):
         selection = prune(store.uri, None, PruneConfig(criterion="random", keep=0.05), store.root)
         buffer = ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1})))
     setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, "cpu", buffer)
@@ -63,8 +80,13 @@ def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: 
     def look(images: Tensor) -> tuple[float, Tensor]:
         """Loss summed over classes, and its gradient."""
         state = DistillState.start(images.clone(), labels)
+        factors = as_they_are(method, images)
+        state.method = factors | {f"{name}_momentum": torch.zeros_like(value) for name, value in factors.items()}
+        state.method |= {name: torch.tensor(1.0, dtype=torch.float64) for name in ("step_size", "step_momentum") if method == "haba"}
         (record,) = loop_for(config.method)(setting, state, 1, None, guard_for(setting), silent)
         assert torch.equal(state.images, images)
+        if factors:
+            return record.loss, state.method[f"{next(iter(factors))}_momentum"]
         if method == "lgm":  # Adam's mean after one step is a tenth of the gradient
             return record.loss, 10 * state.method["mean.0"]
         return record.loss * (1 if buffer is not None else pool.classes), state.momentum

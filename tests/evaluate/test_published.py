@@ -73,6 +73,8 @@ def test_the_tables_are_complete() -> None:
         "dream": 5,
         "rded": 7,
         "ncfm": 21,
+        "linba": 1,
+        "haba": 3,
         "bilp-dc": 6,
         "bilp-dm": 4,
         "bilp-idc": 5,

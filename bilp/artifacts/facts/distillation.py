@@ -137,6 +137,15 @@ class SoftLabelFacts(Facts):
         return self
 
 
+class StorageFacts(Facts):
+    """What a set takes that is stored as less than its images, from which these follow (`bilp.distill.factors_product`)."""
+
+    values: Ordinal
+    """Numbers that are stored."""
+    equivalent_ipc: Positive
+    """Images of each class that are as many numbers."""
+
+
 class SyntheticFacts(Facts):
     """A synthetic set; see `bilp.distill.finish.finish_run`."""
 
@@ -158,6 +167,8 @@ class SyntheticFacts(Facts):
     """Set if images of a larger set were left out."""
     soft_labels: SoftLabelFacts | None = None
     """Those that lie beside the images, if there are any."""
+    storage: StorageFacts | None = None
+    """Set if the images follow from less, which lies beside them."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from bilp.config.methods import cafe, datm, dc, dm, idc, idm, lgm, ncfm, rded, trajectory
 from bilp.config.methods import cafe, dc, dm, idc, idm, inversion, lgm, ncfm, rded, trajectory
+from bilp.config.methods import cafe, dc, dm, haba, idc, idm, lgm, linba, ncfm, rded, trajectory
 from bilp.config.methods.spec import Method
 from bilp.errors import ConfigError
 from bilp.registry import Registry
@@ -18,6 +19,7 @@ METHODS = Registry(
         *(*ncfm.METHODS, *rded.METHODS, *lgm.METHODS),
         *datm.METHODS,
         *inversion.METHODS,
+        *(*linba.METHODS, *haba.METHODS),
     ),
     group="bilp.methods",
 )

@@ -173,8 +173,8 @@ class Method:
     """Settings of `distill`, nested, with which a few iterations do what many do, without rules that end them: `bilp plan --measure`
     times these."""
     measures: str = ""
-    """What measures causal effects where the loss is no sum over classes (see `bilp.distill.step.sample_scores`); empty where
-    `bilp.causal` does."""
+    """What measures causal effects, with a sign where the method is `signed`, where the loss is no sum over classes or its statistics
+    are no mean (see `bilp.distill.step.sample_scores`); empty where `bilp.causal` does."""
     estimators: tuple[str, ...] = ()
     """Estimators of causal effects that apply (reselect.estimator); empty for all."""
     revision: int = 0
@@ -193,6 +193,11 @@ class Method:
     facts; empty if nothing."""
     stores_labels: Callable[[Any], bool] = never
     """Whether its sets store soft labels (evaluate.labels stored or learned), by the settings of `distill`."""
+    stored_values: Callable[[Any, int, tuple[int, ...]], int] | None = None
+    """How many numbers a set is stored as, by the settings of `distill`, the number of classes and the shape of an image; None if as
+    many as its images have."""
+    factors: str = ""
+    """What a set is stored as in place of its images, and how these follow (see `bilp.images.factors.Factors`); empty if they are all."""
     loss: str = "matching loss"
     """What the loss of an iteration is called on the page."""
     loss_meaning: str = "Distance between what networks see in real and in synthetic images; it should fall and level off."
@@ -206,6 +211,9 @@ class Method:
     """What says their types and shapes, for `bilp plan` (see `bilp.costs.run_files.Carries`); empty if none."""
     looked_at: Callable[[Any], int] = real_batch
     """Real samples of a class that an iteration looks at, at most, by the settings of `distill`."""
+    measuring_work: str = ""
+    """What measuring a sample costs, for `bilp plan` (see `bilp.costs.effects_work.Measuring`), where its effect goes through more than the
+    synthetic images of its class; empty otherwise."""
     work: str = ""
     """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.iteration.Formula`); empty where no formula says so."""
     round_work: str = ""

@@ -37,6 +37,18 @@ def halves(setting: Setting) -> Tensor:
 def held_out_directions(setting: Setting, synthetic: Tensor, half_of: Tensor, *path: str | int) -> Tensor:
     """What the samples of each half are judged by: unit directions per class, `[2, classes * ipc, C, H, W]`, detached.
 
+    The arguments are those of `held_out_gradients`.
+    """
+    by_class = held_out_gradients(setting, synthetic, half_of, *path).unflatten(1, (len(setting.classes), -1))
+    lengths = torch.linalg.vector_norm(by_class.flatten(2), dim=2)
+    shape = (*lengths.shape, *[1] * (by_class.dim() - 2))
+    unit: Tensor = by_class / torch.where(lengths > 0, lengths, torch.ones_like(lengths)).view(shape)
+    return unit.flatten(1, 2)
+
+
+def held_out_gradients(setting: Setting, synthetic: Tensor, half_of: Tensor, *path: str | int) -> Tensor:
+    """Gradients of the losses on held-out images, for the samples of each half that of the other, `[2, classes * ipc, C, H, W]`, detached.
+
     Args:
         setting: what stays fixed.
         synthetic: all synthetic images `[classes * ipc, C, H, W]`, of the classes of the setting.
@@ -52,11 +64,7 @@ def held_out_directions(setting: Setting, synthetic: Tensor, half_of: Tensor, *p
         parameters = _after_steps(setting, network, images, labels, *path)
         losses = [_loss(setting, network, parameters, half_of, 1 - half, *path) for half in (0, 1)]
         gradients = [torch.autograd.grad(loss, images, retain_graph=True)[0] for loss in losses]
-    by_class = torch.stack(gradients).detach().unflatten(1, (len(setting.classes), -1))
-    lengths = torch.linalg.vector_norm(by_class.flatten(2), dim=2)
-    shape = (*lengths.shape, *[1] * (by_class.dim() - 2))
-    unit: Tensor = by_class / torch.where(lengths > 0, lengths, torch.ones_like(lengths)).view(shape)
-    return unit.flatten(1, 2)
+    return torch.stack(gradients).detach()
 
 
 def _after_steps(setting: Setting, network: Network, images: Tensor, labels: Tensor, *path: str | int) -> dict[str, Tensor]:

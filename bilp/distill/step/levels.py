@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from bilp.artifacts.tensors import Form, require_tensors
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step.state import DistillState
 from bilp.errors import DamagedArtifact
+from bilp.images.enlarging import enlarging
 from bilp.seeds import generator
 
 COLORS = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))
@@ -152,8 +152,3 @@ def require_levels(tensors: Mapping[str, Tensor], config: DistillConfig, pool: R
     require_tensors(tensors, forms, where)
     if not all(bool((value >= 0).all()) for name, value in tensors.items() if name.startswith("square.")):
         raise DamagedArtifact(f"{where} holds squares that are negative: run the round again")
-
-
-def enlarging(side: int, size: int) -> Tensor:
-    """A `[size, side]`: A x is x `[side]` enlarged linearly. Products have derivatives of the same bytes, a GPU's interpolation has not."""
-    return functional.interpolate(torch.eye(side).unsqueeze(0), size, mode="linear").squeeze(0).T.contiguous()

@@ -53,6 +53,11 @@ def untrained(config: DistillConfig) -> Schedule:
     return replace(trained(config), outer_loops=1, inner_epochs=0, features=True)
 
 
+def once(config: DistillConfig) -> Schedule:
+    """One image step per network, whose training is the method's own."""
+    return replace(trained(config), outer_loops=1, inner_epochs=0)
+
+
 def features_of_several_steps(config: DistillConfig) -> Schedule:
     """The same for `outer_loops` image steps per network."""
     return replace(untrained(config), outer_loops=config.outer_loops)

@@ -18,6 +18,7 @@ from bilp.distill.step.class_statistics import ClassStatistics
 from bilp.distill.step.frozen_encoder import FrozenEncoder, Supplied
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
+from bilp.distill.step.query_training import QueryTraining
 from bilp.distill.step.schedule import Schedule, schedule_for
 from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer
@@ -131,6 +132,11 @@ class Setting:
     def class_statistics(self) -> ClassStatistics:
         """Vectors of real samples under the network, for methods that match under one that nothing changes."""
         return ClassStatistics(self.matching, self.network, self.pool, self.device)
+
+    @cached_property
+    def query(self) -> QueryTraining:
+        """Trainings of the network on the synthetic images at whose end real images are asked; for methods that differentiate them."""
+        return QueryTraining(self.network, self.pool, self.config, self.device)
 
     @property
     def side(self) -> tuple[int, int]:
