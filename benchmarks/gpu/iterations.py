@@ -31,6 +31,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "lgm": {"idc": {"cutmix": 0.0, "pretrained": {"networks": 0, "epochs": 5, "learning_rate": 0.1}}, "linear": {"copies": 2}},
     **{name: {"trajectory": {"steps": 4}} for name in ("mtt", "tesla")},
     "ncfm": {"characteristic": {"frequencies": 64}},
+    "frepo": {"regression": {"networks": 2}},
+    "rfad": {"random_features": {"networks": 2, "transform_rate": 0.0}},
 }
 
 

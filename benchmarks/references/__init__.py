@@ -12,6 +12,7 @@ from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.crops import CropReference
 from benchmarks.references.heads import HeadReference
 from benchmarks.references.parts import Reference
+from benchmarks.references.regression import FeatureRegressionReference, RandomFeatureReference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
 
@@ -24,5 +25,7 @@ REFERENCES: dict[str, type[Reference]] = {
     "ncfm": CharacteristicReference,
     **dict.fromkeys(("rded", "ca2d"), CropReference),
     "lgm": HeadReference,
+    "frepo": FeatureRegressionReference,
+    "rfad": RandomFeatureReference,
 }
 """The reference of every method."""

@@ -13,6 +13,7 @@ from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
 from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
 from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.frepo import FeatureRegressionConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
 from bilp.config.methods.lgm import LinearConfig
@@ -20,6 +21,7 @@ from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.plugin import PluginSettings
 from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.config.methods.rded import PatchesConfig
+from bilp.config.methods.rfad import RandomFeaturesConfig
 from bilp.config.methods.spec import PLUGIN, PluginConfig, StartsFromPretrained
 from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
@@ -31,7 +33,12 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear"})
+    later = frozenset(
+        {
+            *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear"),
+            *("regression", "random_features"),
+        }
+    )
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
@@ -39,7 +46,8 @@ class DistillConfig(Frozen):
 
     method: MethodName = DEFAULT_METHOD
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla), features (cafe, ncfm) or gradients
-    of linear classifiers (lgm); or crops of real images that a teacher recognizes (rded, ca2d)."""
+    of linear classifiers (lgm); or crops of real images that a teacher recognizes (rded, ca2d); or kernel regression from the synthetic
+    images to real ones, with labels that are learned, too (frepo, rfad)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -59,7 +67,8 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
-    """Step size of the synthetic images: of SGD, of Adam (lgm), or of what characteristic.optimizer names (ncfm)."""
+    """Step size of the synthetic images: of SGD, of Adam (lgm), of LAMB (frepo), of AdaBelief (rfad), or of what
+    characteristic.optimizer names (ncfm)."""
     momentum: Fraction = 0.5
     """Momentum of SGD on the synthetic images; lgm has none."""
     outer_loops: Positive = 1
@@ -69,7 +78,7 @@ class DistillConfig(Frozen):
     network_learning_rate: Rate = 0.01
     """Step size of the network's training."""
     batch_train: Positive = 256
-    """Mini-batch of the network's training: dc and dsa on the synthetic set, idc, dream and idm on real images."""
+    """Mini-batch of the network's training: dc, dsa and frepo on the synthetic set, idc, dream and idm on real images."""
     network: NetworkConfig = NetworkConfig()
     """Network whose features, gradients or trajectories are matched."""
     decode: DecodeConfig = DecodeConfig()
@@ -90,6 +99,10 @@ class DistillConfig(Frozen):
     """Settings of rded and ca2d alone."""
     linear: LinearConfig = LinearConfig()
     """Settings of lgm alone."""
+    regression: FeatureRegressionConfig = FeatureRegressionConfig()
+    """Settings of frepo alone."""
+    random_features: RandomFeaturesConfig = RandomFeaturesConfig()
+    """Settings of rfad alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"

@@ -136,7 +136,8 @@ class EvaluateConfig(Frozen):
     cutmix: Fraction = 0.0
     """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
     labels: LabelName = HARD
-    """The set's own labels; those that the teacher gives to the augmented images (soft); or to the images as they are (fixed)."""
+    """The set's own labels; those that the teacher gives to the augmented images (soft); or to the images as they are (fixed); or values
+    that were learned with the images, compared by squared error (learned_values)."""
     temperature: Rate = 20.0
     """Labels of a teacher: what the logits of teacher and student are divided by."""
     temperature_squared: bool = False

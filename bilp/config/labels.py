@@ -18,6 +18,9 @@ class LabelEntry:
     """Whether it is what a teacher says, so that one is trained first."""
     fixed: bool = False
     """Whether the teacher looks once at each image as it is, so that every augmented view has the same label."""
+    regressed: bool = False
+    """Whether it is a vector of values that the network shall give, compared by squared differences: the one that was learned with
+    the image, and of images without one, as real ones are, the centered one-hot label."""
 
 
 HARD = "hard"
@@ -29,6 +32,7 @@ LABELS: Registry[LabelEntry] = Registry(
         LabelEntry(HARD),
         LabelEntry("soft", taught=True),
         LabelEntry("fixed", taught=True, fixed=True),
+        LabelEntry("learned_values", regressed=True),
     ),
 )
 LabelName = Annotated[str, EntryName("bilp.config.labels:LABELS")]

@@ -14,6 +14,7 @@ from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.evaluated_set import Block, EvaluatedSet
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
+from bilp.distill.learned_labels import read_learned_labels
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import address, training_blocks
@@ -185,7 +186,8 @@ def _synthetic_work(dataset_uri: str, subject: EvaluatedSet, config: EvaluateCon
     publication = address.of_synthetic(root, config, subject.arm, subject.experiment, dataset, artifact)
 
     def images() -> Callable[[int], ImageSet]:
-        data = ImageSet.of_tensors(*decoded(*read_set(artifact), artifact.manifest.facts, synthetic_uri), device)
+        stored = decoded(*read_set(artifact), artifact.manifest.facts, synthetic_uri)
+        data = ImageSet.of_tensors(*stored, device, read_learned_labels(artifact))
         return lambda number: data
 
     def plan() -> Plan:

@@ -52,12 +52,15 @@ class ImageSet:
     """Images per forward pass of a test, where results depend on it."""
     windows: Windows | None = None
     """Which samples share an answer in a test, if any do."""
+    values: Tensor | None = None
+    """Labels `[N, classes]` that were learned with the images, if any were."""
 
     @classmethod
-    def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
-        """Images `[N, C, H, W]` or clips `[N, T, C, H, W]`, and labels `[N]`, that are held in memory."""
+    def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu", values: Tensor | None = None) -> Self:
+        """Images `[N, C, H, W]` or clips `[N, T, C, H, W]`, labels `[N]` and learned ones `[N, classes]`, that are held in memory."""
         held, shape = images.to(device), images.shape[1:]
-        return cls(lambda indices: held[indices.to(device)], labels.to(device), side_of(shape), held=True, frames=frames_in(shape))
+        found = cls(lambda indices: held[indices.to(device)], labels.to(device), side_of(shape), held=True, frames=frames_in(shape))
+        return found if values is None else replace(found, values=values.to(device))
 
     @classmethod
     def of_split(cls, split: Split, shape: Shape, device: str = "cpu", ids: Tensor | None = None) -> Self:
@@ -137,7 +140,7 @@ def train(
         step.draws()
     # Batch norm has no statistics of one left-over sample.
     least = 2 if has_batch_norm(network) and len(data) > 1 else 1
-    fixed = fixed_logits(data, teacher) if schedule.fixed_labels else None
+    fixed = told_beforehand(data, schedule, teacher)
     for epoch in range(schedule.passes):
         network.train()
         step.begin(epoch)
@@ -152,6 +155,15 @@ def train(
         if losses is not None:
             losses.end()
         yield epoch
+
+
+def told_beforehand(data: ImageSet, schedule: Schedule, teacher: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
+    """From indices `[n]` to labels `[n, classes]` that no augmentation changes: values learned with the images, or what a teacher says of
+    these as they are; None where labels are something else. Raises ConfigError without a teacher that is needed."""
+    values = data.values
+    if schedule.regressed and values is not None:
+        return lambda indices: values[indices.to(values.device)]
+    return fixed_logits(data, teacher) if schedule.fixed_labels else None
 
 
 def fixed_logits(data: ImageSet, teacher: nn.Module | None) -> Callable[[Tensor], Tensor]:

@@ -119,6 +119,9 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "ncfm": ("ncfm", 0, {"ipc": 2, "batch_real": 8, "outer_loops": 2, "characteristic": {"frequencies": 512}}),
     "rded": ("rded", 0, {"patches": {"pool": 20}}),
     "lgm": ("lgm", 1, {"ipc": 3, "linear": {"pyramid": False, "copies": 2}}),
+    "frepo": ("frepo", 0, {"ipc": 3, "regression": {"networks": 2, "most_updates": 100}}),
+    "rfad": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 2, "transform_rate": 0.0}}),
+    "rfad with one network": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 1, "transform_rate": 0.0}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 

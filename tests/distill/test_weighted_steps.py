@@ -129,10 +129,11 @@ def test_no_direction_depends_on_the_half_that_it_judges(few: Few, monkeypatch: 
         (
             "cafe",
             {"mode": "weight"},
-            "method cafe gives every real sample the same weight: use another mode, or method dm, dc, dsa, idc, idm, ncfm or lgm",
+            "method cafe gives every real sample the same weight: use another mode, or method "
+            "dm, dc, dsa, idc, idm, ncfm, lgm, frepo or rfad",
         ),
         ("dream", {"mode": "weight"}, "method dream gives every real sample the same weight"),
-        ("idc", {"score": "signed"}, "method idc has no signed effects: use another score, or method dm, dc or dsa"),
+        ("idc", {"score": "signed"}, "method idc has no signed effects: use another score, or method dm, dc, dsa, frepo or rfad"),
     ],
 )
 def test_what_a_method_cannot_do_is_refused_in_one_line(method: str, settings: dict[str, str], said: str) -> None:

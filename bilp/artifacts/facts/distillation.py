@@ -137,6 +137,15 @@ class SoftLabelFacts(Facts):
         return self
 
 
+class LearnedLabelFacts(Facts):
+    """Labels that were learned together with the images of a synthetic set (`bilp.distill.learned_labels`)."""
+
+    kind: Literal["values"]
+    """What they are: values that networks shall give, compared by their squared differences."""
+    agreement: Share
+    """Share of images whose largest label is that of their class."""
+
+
 class SyntheticFacts(Facts):
     """A synthetic set; see `bilp.distill.finish.finish_run`."""
 
@@ -158,6 +167,8 @@ class SyntheticFacts(Facts):
     """Set if images of a larger set were left out."""
     soft_labels: SoftLabelFacts | None = None
     """Those that lie beside the images, if there are any."""
+    learned_labels: LearnedLabelFacts | None = None
+    """Those that were learned with the images, likewise."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

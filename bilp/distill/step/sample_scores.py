@@ -50,14 +50,15 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
     and takes the mean from them. A batch is asked for when its group is measured; `synthetic` and the network must stay as
     they are meanwhile. Raises ConfigError for the effect of a single sample.
     """
-    if RESELECT_SCORES[setting.reselect.score].signed:
+    own = METHODS[setting.config.method].measures
+    if RESELECT_SCORES[setting.reselect.score].signed and not own:
         yield from _signed(setting, synthetic, batches)
         return
     substitute = _substitute(setting)
     if substitute is not None:
         yield from (_substituted(setting, substitute, batch) for batch in batches)
         return
-    if own := METHODS[setting.config.method].measures:
+    if own:
         with arithmetic(FLOAT32, setting.device):
             yield from resolve(own)(setting, synthetic, batches)
         return

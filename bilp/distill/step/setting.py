@@ -17,6 +17,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.step.frozen_encoder import FrozenEncoder, Supplied
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
+from bilp.distill.step.regression import Drawn
 from bilp.distill.step.schedule import Schedule, schedule_for
 from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer
@@ -120,6 +121,11 @@ class Setting:
         config = self.config
         given = self.supplied or self.pretrained
         return FrozenEncoder(self.network, self.pool, given, config.seed, config.linear.head_deviation, self.device)
+
+    @cached_property
+    def drawn(self) -> Drawn:
+        """What predicts labels of real samples; for methods of kernel regression, which draw one for every image step."""
+        return Drawn()
 
     @property
     def side(self) -> tuple[int, int]:
