@@ -32,6 +32,8 @@ SHORT: dict[str, dict[str, Any]] = {
     **{name: {"trajectory": {"steps": 4}} for name in ("mtt", "tesla", "haba")},
     "ncfm": {"characteristic": {"frequencies": 64}},
     "linba": {"memories": {"steps": 2}},
+    "frepo": {"regression": {"networks": 2}},
+    "rfad": {"random_features": {"networks": 2, "transform_rate": 0.0}},
 }
 
 

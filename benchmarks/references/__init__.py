@@ -16,6 +16,7 @@ from benchmarks.references.heads import HeadReference
 from benchmarks.references.inversion import InversionReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.query import QueryReference
+from benchmarks.references.regression import FeatureRegressionReference, RandomFeatureReference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
 
@@ -32,5 +33,7 @@ REFERENCES: dict[str, type[Reference]] = {
     **dict.fromkeys(("sre2l", "cda", "lpld"), InversionReference),
     "linba": QueryReference,
     "haba": HallucinatedReference,
+    "frepo": FeatureRegressionReference,
+    "rfad": RandomFeatureReference,
 }
 """The reference of every method."""

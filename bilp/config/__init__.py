@@ -12,10 +12,12 @@ from bilp.config.evaluate import EvaluateConfig, TeacherConfig
 from bilp.config.ingest import IngestConfig, NormalizationName
 from bilp.config.methods import METHODS
 from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.frepo import FeatureRegressionConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
 from bilp.config.methods.lgm import LinearConfig
 from bilp.config.methods.ncfm import CharacteristicConfig
+from bilp.config.methods.rfad import RandomFeaturesConfig
 from bilp.config.methods.trajectory import ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
 from bilp.config.pipeline import PipelineConfig, ReportConfig, settings
@@ -41,6 +43,7 @@ __all__ = [
     "DreamConfig",
     "EvaluateConfig",
     "ExpertsConfig",
+    "FeatureRegressionConfig",
     "Frozen",
     "IdcConfig",
     "IdmConfig",
@@ -53,6 +56,7 @@ __all__ = [
     "PipelineConfig",
     "ProtocolName",
     "PruneConfig",
+    "RandomFeaturesConfig",
     "ReportConfig",
     "ReselectConfig",
     "ScoreConfig",

@@ -14,6 +14,7 @@ from bilp.config.dials import Dials, read
 from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
 from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.datm import DifficultyConfig
+from bilp.config.methods.frepo import FeatureRegressionConfig
 from bilp.config.methods.haba import HallucinatorsConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
@@ -24,6 +25,7 @@ from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.plugin import PluginSettings
 from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.config.methods.rded import PatchesConfig
+from bilp.config.methods.rfad import RandomFeaturesConfig
 from bilp.config.methods.spec import PLUGIN, PluginConfig, StartsFromPretrained
 from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
@@ -38,7 +40,7 @@ class DistillConfig(Frozen):
     later = frozenset(
         {
             *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"),
-            *("inversion", "class_statistics", "memories", "hallucinators"),
+            *("inversion", "class_statistics", "memories", "hallucinators", "regression", "random_features"),
         }
     )
     by_rule = SHARED | {
@@ -48,8 +50,9 @@ class DistillConfig(Frozen):
 
     method: MethodName = DEFAULT_METHOD
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, datm, pad, haba), features (cafe,
-    ncfm) or gradients of linear classifiers (lgm); the loss on real images after a training (linba); inversion of a teacher (sre2l, cda,
-    lpld); or crops of real images that a teacher recognizes (rded, ca2d)."""
+    ncfm) or gradients of linear classifiers (lgm); the loss on real images after a training (linba); kernel regression from the synthetic
+    images to real ones (frepo, rfad); inversion of a teacher (sre2l, cda, lpld); or crops of real images that a teacher recognizes
+    (rded, ca2d)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -71,7 +74,8 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
-    """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld), or of what characteristic.optimizer names (ncfm)."""
+    """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld), of LAMB (frepo), of AdaBelief (rfad), or of what
+    characteristic.optimizer names (ncfm)."""
     momentum: Fraction = 0.5
     """Momentum of SGD on the synthetic images; lgm, sre2l, cda and lpld have none."""
     outer_loops: Positive = 1
@@ -81,7 +85,7 @@ class DistillConfig(Frozen):
     network_learning_rate: Rate = 0.01
     """Step size of the network's training."""
     batch_train: Positive = 256
-    """Mini-batch of the network's training: dc and dsa on the synthetic set, idc, dream and idm on real images."""
+    """Mini-batch of the network's training: dc, dsa and frepo on the synthetic set, idc, dream and idm on real images."""
     network: NetworkConfig = NetworkConfig()
     """Network whose features, gradients or trajectories are matched."""
     decode: DecodeConfig = DecodeConfig()
@@ -112,6 +116,10 @@ class DistillConfig(Frozen):
     """Settings of linba alone."""
     hallucinators: HallucinatorsConfig = HallucinatorsConfig()
     """Settings of haba alone."""
+    regression: FeatureRegressionConfig = FeatureRegressionConfig()
+    """Settings of frepo alone."""
+    random_features: RandomFeaturesConfig = RandomFeaturesConfig()
+    """Settings of rfad alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"

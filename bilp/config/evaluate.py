@@ -140,7 +140,8 @@ class EvaluateConfig(Frozen):
     labels: LabelName = HARD
     """The set's own classes (hard); what the teacher says of the augmented images (soft), or of the images as they are (fixed); or the
     soft labels that the synthetic set stores: a teacher's (stored), beside which real images have those of fixed, or those that were
-    learned with the images (learned), beside which real images have their classes."""
+    learned with the images (learned), beside which real images have their classes; or values that were learned with the images, compared
+    by squared error (learned_values)."""
     temperature: Rate = 20.0
     """Soft labels: what the logits of both sides are divided by."""
     temperature_squared: bool = False

@@ -24,6 +24,9 @@ class LabelEntry:
     """Whether what is stored was learned with the images, at the temperature that the set states."""
     of_real: str = ""
     """The labels of real images, which store none, where synthetic ones have these; empty for the same."""
+    regressed: bool = False
+    """Whether it is a vector of values that the network shall give, compared by squared differences: the one that was learned with
+    the image, and of images without one, as real ones are, the centered one-hot label."""
 
     @property
     def soft(self) -> bool:
@@ -42,6 +45,7 @@ LABELS: Registry[LabelEntry] = Registry(
         LabelEntry("fixed", taught=True, fixed=True),
         LabelEntry("stored", fixed=True, stored=True, of_real="fixed"),
         LabelEntry("learned", fixed=True, stored=True, learned=True, of_real=HARD),
+        LabelEntry("learned_values", regressed=True),
     ),
 )
 LabelName = Annotated[str, EntryName("bilp.config.labels:LABELS")]

@@ -85,6 +85,31 @@ def _ncfm(dataset: str, ipc: int) -> dict[str, Any]:
     return {"evaluate": changed}
 
 
+FREPO_STEPS = {10: 1000, 100: 2000, 200: 20_000, 400: 5000, 1000: 10_000, 2000: 40_000}
+"""Steps of the tests of FRePo's program by images of the whole set; a set of another size has those of the next smaller one."""
+FREPO_BATCH = 500
+
+
+def _frepo(dataset: str, ipc: int) -> dict[str, Any]:
+    """Adam is AdamW without weight decay, and an epoch as many steps as there are mini-batches."""
+    counts = SOURCES[dataset].counts
+    images = ipc * (counts.classes if counts else 10)
+    steps = FREPO_STEPS[max((size for size in FREPO_STEPS if size <= images), default=min(FREPO_STEPS))]
+    changed: dict[str, Any] = {
+        "epochs": steps // -(-images // FREPO_BATCH),
+        "batch_size": FREPO_BATCH,
+        "networks": [{"name": "convnet_frepo", "norm": "none"}],
+        "optimizer": "adamw",
+        "learning_rate": 3e-4,
+        "weight_decay": 0.0,
+        "decay": "cosine",
+        **_PLAIN,
+        "augment": list(ALL_FAMILIES),
+        "labels": "learned_values",
+    }
+    return {"evaluate": changed}
+
+
 _PLAIN: dict[str, Any] = {"augment_each": [], "augment_always": [], "augment": [], "augment_after": [], "cutmix": 0.0}
 _ADAMW: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.01, "decay": "cosine"}
 _RESNET18: dict[str, Any] = {"name": RESNET18}
@@ -194,6 +219,13 @@ SOFT = EvaluationProtocol("soft", "soft labels of a teacher", "Yin et al. 2023 (
 
 _LAST = "The accuracy after the last epoch counts, and not the best one on test images."
 NCFM = EvaluationProtocol("ncfm", "hard labels, CutMix, AdamW", "Wang et al. 2025 (NCFM)", _ncfm, departs=_LAST)
+FREPO = EvaluationProtocol(
+    "frepo",
+    "labels learned with the images, squared error",
+    "Zhou et al. 2022 (FRePo)",
+    _frepo,
+    departs=f"There is no warm-up, the cosine falls to zero, and augmentation is siamese. {_LAST}",
+)
 
 _OWN_TEACHER = "The teacher is trained here on all real images, as evaluate.teacher says, and is no published network."
 _NO_SHUFFLE = "Tiles of an image are not shuffled, and crops are the shifts and scalings of protocol soft."
@@ -237,7 +269,7 @@ LINEAR_PROBE = EvaluationProtocol(
     departs="An encoder that is not supplied is trained here, with labels, on all real images, as evaluate.teacher says.",
 )
 
-PROTOCOLS = Registry("evaluation protocol", EvaluationProtocol, (DC, IDC, SOFT, *EQUAL, NCFM, LINEAR_PROBE))
+PROTOCOLS = Registry("evaluation protocol", EvaluationProtocol, (DC, IDC, SOFT, *EQUAL, NCFM, FREPO, LINEAR_PROBE))
 DEFAULT_PROTOCOL = DC.name
 
 

@@ -105,6 +105,24 @@ def query_effect(distill: DistillConfig, reselect: ReselectConfig, samples: int,
     return 2 * TRAINING + once
 
 
+def feature_regression(of: Iteration) -> list[Work]:
+    """FRePo: as DM, with mirror images beside the synthetic ones, and a step of a network's training. The solve is not counted."""
+    config = of.config
+    shown = of.kept * (2 if config.regression.mirrored else 1)
+    trained = Work("trained", min(of.kept, config.batch_train), TRAINING)
+    return [Work("real", of.real, FORWARD, stored=True), Work("synthetic", shown, IMAGES), trained]
+
+
+def random_features(of: Iteration) -> list[Work]:
+    """RFAD: under each of several networks real samples pass forwards and synthetic ones forwards, and again with the way back.
+
+    Products with the matrix of the images, and the solve, are not counted.
+    """
+    count = of.config.random_features.networks
+    again = FORWARD if count > 1 else 0.0  # memory holds the graph of one network
+    return [Work("real", count * of.real, FORWARD, stored=True), Work("synthetic", count * of.kept, IMAGES + again)]
+
+
 def gradients(of: Iteration) -> list[Work]:
     """DC and DSA: gradients of both, and between image steps training on the synthetic images."""
     steps = of.config.outer_loops

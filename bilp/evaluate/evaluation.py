@@ -13,7 +13,6 @@ from bilp.config import BaselineName, EvaluateConfig, NetworkConfig
 from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.evaluated_set import Block, EvaluatedSet
 from bilp.config.given import model_of
-from bilp.config.labels import LABELS
 from bilp.data import Dataset, open_dataset
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError, IncompatibleArtifact
@@ -21,7 +20,7 @@ from bilp.evaluate import address, training_blocks
 from bilp.evaluate.baselines import Choice, Chooser, check_subset
 from bilp.evaluate.linear_probe import Encoder, Encoders, load_encoder
 from bilp.evaluate.results import Publication
-from bilp.evaluate.stored_labels import require_stored, stored_logits
+from bilp.evaluate.stored_labels import labels_beside, require_stored
 from bilp.evaluate.teacher import load_teacher, train_teacher
 from bilp.evaluate.train_all import Plan, check_networks, train_all
 from bilp.evaluate.training import ImageSet
@@ -190,8 +189,9 @@ def _synthetic_work(dataset_uri: str, subject: EvaluatedSet, config: EvaluateCon
 
     def images() -> Callable[[int], ImageSet]:
         data = ImageSet.of_tensors(*decoded(*read_set(artifact), artifact.manifest.facts, synthetic_uri), device)
-        if LABELS[config.labels].stored:
-            data = replace(data, told=stored_logits(artifact, len(data)).to(device))
+        told = labels_beside(config, artifact, len(data))
+        if told is not None:
+            data = replace(data, told=told.to(device))
         return lambda number: data
 
     def plan() -> Plan:

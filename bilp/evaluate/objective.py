@@ -58,6 +58,18 @@ def soft_loss(logits: Tensor, teacher_logits: Tensor, temperature: float, mixed:
     return loss * temperature**2 if squared else loss
 
 
+def squared_loss(logits: Tensor, wanted: Tensor, mixed: Mixed | None = None) -> Tensor:
+    """Half the squared distance of outputs from the values that were wanted, both `[K, B, classes]`: mean over the mini-batch, `[K]`."""
+    if mixed is not None:
+        wanted = _shared_out(wanted, mixed)
+    return 0.5 * (logits - wanted).square().sum(-1).mean(-1)
+
+
+def centered_labels(labels: Tensor, classes: int) -> Tensor:
+    """One-hot labels less their mean, `[..., classes]` of int64 `[...]`."""
+    return functional.one_hot(labels, classes) - 1.0 / classes
+
+
 def _shared_out(target: Tensor, mixed: Mixed) -> Tensor:
     """Labels `[K, B, classes]` of images after CutMix."""
     own, rest = (shares.to(target.dtype).view(-1, 1, 1) for shares in (mixed.shares, 1.0 - mixed.shares))

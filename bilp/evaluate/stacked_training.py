@@ -20,7 +20,7 @@ from bilp.evaluate.answers import Answers, Gathering
 from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.course import Losses
 from bilp.evaluate.mini_batches import mini_batches
-from bilp.evaluate.training import ImageSet, fixed_logits, images_at_once, trains_alone
+from bilp.evaluate.training import ImageSet, images_at_once, told_beforehand, trains_alone
 from bilp.evaluate.training_schedule import Schedule
 from bilp.evaluate.training_step import TrainingStep
 from bilp.nets import Network, build, initialize
@@ -133,7 +133,7 @@ def train_together(
     step = TrainingStep(
         lambda images: _forward(network, stacked, images, shared=False), list(stacked.values()), schedule, teacher, stacked=True
     )
-    fixed = _fixed(sets, teacher) if schedule.fixed_labels else None
+    fixed = _fixed(sets, schedule, teacher)
     for epoch in range(schedule.passes):
         step.begin(epoch)
         orders = torch.stack([torch.randperm(len(sets[0]), generator=each.order) for each in streams])
@@ -150,10 +150,11 @@ def train_together(
         yield epoch
 
 
-def _fixed(sets: Sequence[ImageSet], teacher: nn.Module | None) -> list[Callable[[Tensor], Tensor]]:
-    """`fixed_logits` of each set; those of a set that is the same for all are computed once."""
-    once = {id(each): fixed_logits(each, teacher) for each in sets}
-    return [once[id(each)] for each in sets]
+def _fixed(sets: Sequence[ImageSet], schedule: Schedule, teacher: nn.Module | None) -> list[Callable[[Tensor], Tensor]] | None:
+    """`told_beforehand` of each set; those of a set that is the same for all are computed once."""
+    once = {id(each): told_beforehand(each, schedule, teacher) for each in sets}
+    found = [told for each in sets if (told := once[id(each)]) is not None]
+    return found or None  # sets of one evaluation all have such labels, or none has
 
 
 def accuracies(network: Network, stacked: Stacked, data: ImageSet) -> list[float]:

@@ -9,6 +9,7 @@ from bilp.artifacts.facts import SyntheticFacts
 from bilp.config import EvaluateConfig
 from bilp.config.decode import DecodeConfig
 from bilp.config.labels import LABELS, instead
+from bilp.distill.learned_labels import read_learned_labels
 from bilp.distill.soft_labels import read_soft_labels
 from bilp.errors import ConfigError, DamagedArtifact
 from bilp.storage.verification import again
@@ -27,8 +28,17 @@ def require_stored(config: EvaluateConfig, artifact: Artifact) -> None:
         raise ConfigError(f"{artifact.uri} stores labels of images that stand for several: set evaluate.labels to {instead(entry)}")
 
 
-def stored_logits(artifact: Artifact, images: int) -> Tensor:
-    """The logits float32 `[N, C]` that the set stores of its images. Raises DamagedArtifact unless there are as many as images."""
+def labels_beside(config: EvaluateConfig, artifact: Artifact, images: int) -> Tensor | None:
+    """What evaluation learns from beside the images of a set: logits float32 `[N, C]` of the soft labels that it stores, or values that
+    were learned with them; None where the settings ask for neither, or a set has no such values.
+
+    Raises DamagedArtifact unless there are as many as images.
+    """
+    entry = LABELS[config.labels]
+    if entry.regressed:
+        return read_learned_labels(artifact)
+    if not entry.stored:
+        return None
     logits = read_soft_labels(artifact)
     if logits is None or len(logits) != images:
         raise DamagedArtifact(f"{artifact.uri} does not store a soft label for each of its {images} images: {again(artifact.uri)}")

@@ -53,7 +53,7 @@ class ImageSet:
     windows: Windows | None = None
     """Which samples share an answer in a test, if any do."""
     told: Tensor | None = None
-    """Logits `[N, classes]` of soft labels that come with the images, on the device."""
+    """What comes with the images, `[N, classes]` on the device: logits of soft labels, or values that were learned with them."""
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
@@ -139,7 +139,7 @@ def train(
         step.draws()
     # Batch norm has no statistics of one left-over sample.
     least = 2 if _takes_statistics(network) and len(data) > 1 else 1
-    fixed = fixed_logits(data, teacher) if schedule.fixed_labels else None
+    fixed = told_beforehand(data, schedule, teacher)
     for epoch in range(schedule.passes):
         network.train()
         step.begin(epoch)
@@ -154,6 +154,15 @@ def train(
         if losses is not None:
             losses.end()
         yield epoch
+
+
+def told_beforehand(data: ImageSet, schedule: Schedule, teacher: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
+    """From indices `[n]` to labels `[n, classes]` that no augmentation changes: values learned with the images, or what a teacher says of
+    these as they are; None where labels are something else. Raises ConfigError without a teacher that is needed."""
+    told = data.told
+    if schedule.regressed:
+        return None if told is None else lambda indices: told[indices.to(told.device)]
+    return fixed_logits(data, teacher) if schedule.fixed_labels else None
 
 
 def fixed_logits(data: ImageSet, teacher: nn.Module | None) -> Callable[[Tensor], Tensor]:

@@ -43,6 +43,7 @@ class Schedule:
     decay_smoothing: float = 1.0
     decay_vectors: bool = True
     standardize: bool = False
+    regressed: bool = False
 
     @classmethod
     def of_config(cls, config: EvaluateConfig, epochs: int) -> Self:
@@ -68,6 +69,7 @@ class Schedule:
             decay_smoothing=config.decay_smoothing,
             decay_vectors=config.decay_vectors,
             standardize=config.standardize == "batch",
+            regressed=LABELS[config.labels].regressed,
         )
 
     @classmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bilp.errors import ConfigError
-from bilp.evaluate.objective import Mixed, hard_loss, soft_loss
+from bilp.evaluate.objective import Mixed, centered_labels, hard_loss, soft_loss, squared_loss
 from bilp.evaluate.training_schedule import Schedule
 from bilp.training.replayed import Replayed
 
@@ -51,7 +51,8 @@ class TrainingStep:
             images: `[K, B, ...]`, as the networks see them.
             labels: `[K, B]`, the sets' own.
             mixed: What CutMix did to the labels.
-            told: What the teacher said of the images as they are, `[K, B, classes]`, where labels are that.
+            told: What the teacher said of the images as they are, or values that were learned with them, `[K, B, classes]`, where labels
+                are that.
         """
         mix = (None, None) if mixed is None else (mixed.shares, mixed.partners)
         (losses,) = self._step(images, labels, *mix, told)
@@ -70,6 +71,8 @@ class TrainingStep:
 
     def _losses(self, logits: Tensor, images: Tensor, labels: Tensor, mixed: Mixed | None, told: Tensor | None) -> Tensor:
         schedule = self._schedule
+        if schedule.regressed:
+            return squared_loss(logits, centered_labels(labels, logits.shape[-1]) if told is None else told, mixed)
         if schedule.temperature is None:
             return hard_loss(logits, labels, mixed)
         if told is not None:

@@ -98,12 +98,14 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def safetensors_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
-    """One file of images `[n, C, H, W]`, or clips `[n, T, C, H, W]`, and labels `[n]`, of a teacher's logits `[n, classes]` if the set has
-    some, and of the whitening if there is one."""
+    """One file of images `[n, C, H, W]`, or clips `[n, T, C, H, W]`, and labels `[n]`, of a teacher's logits `[n, classes]` and of learned
+    labels `values` `[n, classes]` if the set has some, and of the whitening if there is one."""
     told = {name: json.dumps(list(getattr(data, name)), ensure_ascii=False) for name in ("class_names", "mean", "std")}
     tensors = {"images": data.images.contiguous(), "labels": data.labels.contiguous()}
     if data.logits is not None:
         tensors["logits"] = data.logits.contiguous()
+    if data.values is not None:
+        tensors["values"] = data.values.contiguous()
     if data.whitening is not None:
         tensors |= {f"whitening.{name}": value for name, value in data.whitening.tensors().items()}
     yield SAFETENSORS, safetensors.torch.save(tensors, metadata=told)

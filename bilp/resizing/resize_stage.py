@@ -19,6 +19,7 @@ from bilp.config.given import model_of
 from bilp.config.resize import RESIZE_RULES, ResizeConfig
 from bilp.data.store import FIT
 from bilp.data.whitening import decode as decode_fit
+from bilp.distill.learned_labels import label_files, read_learned_labels
 from bilp.distill.pictures import grid_png
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError
@@ -40,7 +41,8 @@ def resize(
 
     Where stored images stand for several ones, these are chosen among one by one and put together anew. Images of a class are in the order
     of their scores, so that a set resized twice is the one resized at once, as long as scores are the same. What is read of the parent is
-    its images alone, so that soft labels stay behind: it may have been distilled, imported, or resized itself.
+    its images, and labels that were learned with them, so that soft labels stay behind: it may have been distilled, imported, or
+    resized itself.
 
     Args:
         synthetic_uri: the finished set.
@@ -75,11 +77,15 @@ def resize(
     resized = {"ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
     left = ("soft_labels", "storage")  # what these tell of is not taken along
     told = {name: value for name, value in parent.manifest.facts.items() if name not in left} | resized
+    files, values = _files(parent, facts, chosen, config.ipc), read_learned_labels(parent)
+    if values is not None:  # of images that stand for themselves
+        more_files, more_facts = label_files(values[kept], labels[kept])
+        files, told = files | more_files, told | more_facts
     return publish(
         uri,
         SYNTHETIC,
         key,
-        _files(parent, facts, chosen, config.ipc),
+        files,
         config=settings,
         parents={"synthetic": parent.uri},
         facts=told,

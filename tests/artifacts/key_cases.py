@@ -247,6 +247,8 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
         f"{name}.*"
         for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", "memories", "hallucinators", *others)
     ]
+    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", *others)]
+    left += ["regression.*", "random_features.*"]
     left += [f"{own}.{name}" for name in type(getattr(distill, own)).model_fields if name not in StartsFromPretrained.__dict__]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
     return Case(

@@ -51,6 +51,10 @@ def config_of(method: str) -> DistillConfig:
         changes |= {"augment": ("color", "crop"), "linear": {"copies": 2, "pyramid": False, "head_deviation": 0.5}}
     if method == "linba":  # twenty memories, each of which is an image
         changes |= {"init": "noise", "memories": {"count": 20, "shrink": 1, "steps": 3, "per_class": 1, "step_size": 0.1, "clip": 0.0}}
+    if method == "frepo":
+        changes |= {"augment": (), "regression": {"networks": 1, "learn_labels": False}}
+    if method == "rfad":
+        changes |= {"augment": (), "random_features": {"networks": 2, "transform_rate": 0.0}}
     return small_config(method, **changes)
 
 
@@ -89,6 +93,8 @@ def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: 
             return record.loss, state.method[f"{next(iter(factors))}_momentum"]
         if method == "lgm":  # Adam's mean after one step is a tenth of the gradient
             return record.loss, 10 * state.method["mean.0"]
+        if method in ("frepo", "rfad"):  # likewise of LAMB and AdaBelief
+            return record.loss, 10 * state.method["mean.images"]
         return record.loss * (1 if buffer is not None else pool.classes), state.momentum
 
     if method == "idm":  # a network of the pool has an accuracy, and its term a weight, once it was trained

@@ -75,6 +75,7 @@ def test_the_tables_are_complete() -> None:
         "ncfm": 21,
         "linba": 1,
         "haba": 3,
+        "frepo": 8,
         "bilp-dc": 6,
         "bilp-dm": 4,
         "bilp-idc": 5,

@@ -16,6 +16,7 @@ from bilp.artifacts.facts.data import TruthFacts as TruthFacts
 from bilp.artifacts.facts.data import WhiteningFacts as WhiteningFacts
 from bilp.artifacts.facts.distillation import BufferFacts as BufferFacts
 from bilp.artifacts.facts.distillation import ExpertFacts as ExpertFacts
+from bilp.artifacts.facts.distillation import LearnedLabelFacts as LearnedLabelFacts
 from bilp.artifacts.facts.distillation import PretrainedFacts as PretrainedFacts
 from bilp.artifacts.facts.distillation import ReselectFacts as ReselectFacts
 from bilp.artifacts.facts.distillation import RoundFacts as RoundFacts

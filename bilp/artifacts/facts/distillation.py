@@ -146,6 +146,15 @@ class StorageFacts(Facts):
     """Images of each class that are as many numbers."""
 
 
+class LearnedLabelFacts(Facts):
+    """Labels that were learned together with the images of a synthetic set (`bilp.distill.learned_labels`)."""
+
+    kind: Literal["values"]
+    """What they are: values that networks shall give, compared by their squared differences."""
+    agreement: Share
+    """Share of images whose largest label is that of their class."""
+
+
 class SyntheticFacts(Facts):
     """A synthetic set; see `bilp.distill.finish.finish_run`."""
 
@@ -169,6 +178,8 @@ class SyntheticFacts(Facts):
     """Those that lie beside the images, if there are any."""
     storage: StorageFacts | None = None
     """Set if the images follow from less, which lies beside them."""
+    learned_labels: LearnedLabelFacts | None = None
+    """Those that were learned with the images, as soft_labels."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bilp.config.methods import cafe, datm, dc, dm, idc, idm, lgm, ncfm, rded, trajectory
-from bilp.config.methods import cafe, dc, dm, idc, idm, inversion, lgm, ncfm, rded, trajectory
-from bilp.config.methods import cafe, dc, dm, haba, idc, idm, lgm, linba, ncfm, rded, trajectory
+from bilp.config.methods import cafe, datm, dc, dm, frepo, haba, idc, idm, inversion, lgm, linba, ncfm, rded, rfad, trajectory
 from bilp.config.methods.spec import Method
 from bilp.errors import ConfigError
 from bilp.registry import Registry
@@ -20,6 +18,7 @@ METHODS = Registry(
         *datm.METHODS,
         *inversion.METHODS,
         *(*linba.METHODS, *haba.METHODS),
+        *(*frepo.METHODS, *rfad.METHODS),
     ),
     group="bilp.methods",
 )

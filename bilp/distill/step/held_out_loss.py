@@ -88,4 +88,5 @@ def _loss(setting: Setting, network: Network, parameters: dict[str, Tensor], hal
         ids.append(setting.pool.draw(c, count, generator(setting.config.seed, "held_out", *path, c), among=own[half_of[own] == half]))
     drawn = torch.cat(ids)
     labels = torch.cat([setting.class_labels(c, len(own)) for c, own in zip(setting.classes, ids, strict=True)])
-    return functional.cross_entropy(functional_call(network, parameters, (setting.pool.images(drawn, setting.device),)), labels)
+    images = setting.pool.images(drawn, setting.device).to(next(iter(parameters.values())).dtype)
+    return functional.cross_entropy(functional_call(network, parameters, (images,)), labels)

@@ -19,6 +19,7 @@ from bilp.distill.step.frozen_encoder import FrozenEncoder, Supplied
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
 from bilp.distill.step.query_training import QueryTraining
+from bilp.distill.step.regression import Drawn
 from bilp.distill.step.schedule import Schedule, schedule_for
 from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer
@@ -137,6 +138,11 @@ class Setting:
     def query(self) -> QueryTraining:
         """Trainings of the network on the synthetic images at whose end real images are asked; for methods that differentiate them."""
         return QueryTraining(self.network, self.pool, self.config, self.device)
+
+    @cached_property
+    def drawn(self) -> Drawn:
+        """What predicts labels of real samples; for methods of kernel regression, which draw one for every image step."""
+        return Drawn()
 
     @property
     def side(self) -> tuple[int, int]:
