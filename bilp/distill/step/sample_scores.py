@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bilp.causal import ClassBatch, EffectSettings, measure_classes, signed_effects
 from bilp.causal.effect_settings import BYTE_BUDGET
+from bilp.config import METHODS
 from bilp.config.arithmetics import FLOAT32
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
