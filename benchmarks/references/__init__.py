@@ -10,7 +10,9 @@ from __future__ import annotations
 from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.crops import CropReference
+from benchmarks.references.curriculum import CurriculumReference
 from benchmarks.references.heads import HeadReference
+from benchmarks.references.partly_real import PartlyRealReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
@@ -24,5 +26,7 @@ REFERENCES: dict[str, type[Reference]] = {
     "ncfm": CharacteristicReference,
     **dict.fromkeys(("rded", "ca2d"), CropReference),
     "lgm": HeadReference,
+    "selmatch": PartlyRealReference,
+    "ccfs": CurriculumReference,
 }
 """The reference of every method."""

@@ -12,6 +12,7 @@ from bilp.artifacts.facts import SyntheticFacts
 from bilp.artifacts.run_layout import RECORD, SYNTHETIC, synthetic_uri
 from bilp.data.store import FIT
 from bilp.data.whitening import Whitening, decode
+from bilp.distill.real_part import read_real
 from bilp.distill.soft_labels import read_soft_labels
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import IncompatibleArtifact, MissingArtifact
@@ -27,15 +28,23 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     included.
     `logits` `[n, classes]`, if not None, are what a teacher said of the images as they are; at a temperature T its labels are
     softmax(logits / T).
+    `real` `[n]`, if not None, are int64 numbers of training samples of the data set: of the images that are such a sample as it is, and
+    -1 of those that were distilled.
     If `whitening` is not None, they are whitened as well, and so must be what networks trained on them are tested with:
     `whitening.apply` on images with this mean and std (0 and 1, so that it takes pixels in [0, 1]).
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, facts: dict[str, Any], whitening: Whitening | None = None, logits: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        facts: dict[str, Any],
+        whitening: Whitening | None = None,
+        logits: Tensor | None = None,
+        real: Tensor | None = None,
     ) -> None:
         """Use `load_distilled`."""
-        self.whitening, self.logits = whitening, logits
+        self.whitening, self.logits, self.real = whitening, logits, real
         self.images, self.labels, self.facts = images, labels, facts
         self.class_names: tuple[str, ...] = tuple(facts["class_names"])
         self.mean: tuple[float, ...] = tuple(facts["mean"])
@@ -61,7 +70,7 @@ def load_distilled(uri: Uri) -> DistilledSet:
     images, labels = decoded(*read_set(artifact), facts, where)
     shape = artifact.stated(SyntheticFacts).shape
     whitening = decode(artifact.read(FIT), artifact.place(FIT), shape) if "whitening" in facts else None
-    return DistilledSet(images, labels, dict(facts), whitening, read_soft_labels(artifact))
+    return DistilledSet(images, labels, dict(facts), whitening, read_soft_labels(artifact), read_real(artifact))
 
 
 def set_of(uri: str) -> str:

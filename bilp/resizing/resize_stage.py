@@ -19,7 +19,9 @@ from bilp.config.given import model_of
 from bilp.config.resize import RESIZE_RULES, ResizeConfig
 from bilp.data.store import FIT
 from bilp.data.whitening import decode as decode_fit
+from bilp.distill import real_part
 from bilp.distill.pictures import grid_png
+from bilp.distill.real_part import read_real
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError
 from bilp.images.decode_stored import decoded
@@ -40,7 +42,7 @@ def resize(
 
     Where stored images stand for several ones, these are chosen among one by one and put together anew. Images of a class are in the order
     of their scores, so that a set resized twice is the one resized at once, as long as scores are the same. What is read of the parent is
-    its images alone, so that soft labels stay behind: it may have been distilled, imported, or resized itself.
+    its images, and which of them are real, so that soft labels stay behind: it may have been distilled, imported, or resized itself.
 
     Args:
         synthetic_uri: the finished set.
@@ -72,13 +74,17 @@ def resize(
     scores = scorer(Decoded(*images, facts.shape, len(facts.class_names)), config, device, progress)
     kept = lowest(scores.view(len(facts.class_names), -1), config.ipc * decode.factor**2)
     chosen = put_together(taken_apart(stored, decode.factor)[kept], decode.factor)
+    real = read_real(parent)  # images of a set that has a real part stand for themselves
+    real = None if real is None else real[kept]
     resized = {"ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
-    told = {name: value for name, value in parent.manifest.facts.items() if name != "soft_labels"} | resized  # these are not taken along
+    told = {name: value for name, value in parent.manifest.facts.items() if name not in ("soft_labels", "real")} | resized
+    if count := real_part.count_of(real):
+        told["real"] = count
     return publish(
         uri,
         SYNTHETIC,
         key,
-        _files(parent, facts, chosen, config.ipc),
+        _files(parent, facts, chosen, config.ipc, real if count else None),
         config=settings,
         parents={"synthetic": parent.uri},
         facts=told,
@@ -104,9 +110,11 @@ def lowest(scores: Tensor, count: int) -> Tensor:
     return (first + scores.shape[1] * torch.arange(len(scores)).unsqueeze(1)).flatten()
 
 
-def _files(parent: Artifact, facts: SyntheticFacts, images: Tensor, ipc: int) -> dict[str, Content]:
+def _files(parent: Artifact, facts: SyntheticFacts, images: Tensor, ipc: int, real: Tensor | None) -> dict[str, Content]:
     labels = torch.arange(len(facts.class_names)).repeat_interleave(ipc)
     files: dict[str, Content] = {IMAGES: encode_tensors({"images": images.contiguous(), "labels": labels})}
+    if real is not None:
+        files[real_part.FILE] = real_part.file_of(real, labels)
     whitening = None
     if facts.whitening is not None:
         fit = parent.read(FIT)

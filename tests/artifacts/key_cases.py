@@ -31,6 +31,7 @@ from bilp.config import (
     ReselectConfig,
 )
 from bilp.config.methods.spec import StartsFromPretrained
+from bilp.config.real_part import RealPartConfig
 from bilp.config.suspects import SuspectsConfig
 from bilp.distill import distill_round, reselect_round, start_run
 from bilp.experts.train_experts import train_expert
@@ -220,8 +221,10 @@ VALIDATED = (
     "idm.*",
     "characteristic.*",
     "linear.*",
+    "real_part.*",
+    "curriculum.*",
 )
-SUPPLIED = frozenset(f"distill.linear.{name}" for name in ("encoder", "weights", "features"))
+SUPPLIED = frozenset({*(f"distill.linear.{name}" for name in ("encoder", "weights", "features")), "distill.curriculum.start"})
 """Settings that belong together, which are changed where a run is registered; its key is in those of all that follows."""
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
@@ -239,7 +242,10 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
     trained = {"augment", "gpu", "gpu_revision", "seed"}
     own = METHODS[distill.method].pretrained
     left = [name for name, value in distill if not isinstance(value, BaseModel) and name not in trained]
-    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", *others)]
+    left += [
+        f"{name}.*"
+        for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", "real_part", "curriculum", *others)
+    ]
     left += [f"{own}.{name}" for name in type(getattr(distill, own)).model_fields if name not in StartsFromPretrained.__dict__]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
     return Case(
@@ -249,7 +255,7 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
         left_out=reasons | {f"distill.{own}.pretrained.networks": "how many networks there are changes none of them"},
         # The record of the run that asks for the network is validated as a whole.
         read_anyway=frozenset(f"distill.{name}" for name in VALIDATED) | {"reselect.*"},
-        single=frozenset(single) | SUPPLIED,
+        single=frozenset(single) | SUPPLIED | {"distill.real_part.share", "distill.real_part.window"},
     )
 
 
@@ -264,6 +270,9 @@ def runs(world: World) -> dict[str, Case]:
     validated = frozenset({"reselect.estimator"})
     asking = DISTILL.model_copy(update={"method": "rded", "augment": ()})
     imitating = DISTILL.model_copy(update={"method": "mtt", "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY})
+    adding = DISTILL.model_copy(update={"method": "ccfs", "ipc": 2, "augment": ()})
+    part = RealPartConfig(share=0.25, window=0.5)
+    windowed = imitating.model_copy(update={"method": "selmatch", "ipc": 4, "real_part": part})
     return {
         "dm": Case(Run(distill=DISTILL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "without adaptive pruning": Case(
@@ -288,6 +297,21 @@ def runs(world: World) -> dict[str, Case]:
             {"experts": world.other_experts},
             left_out=off,
             read_anyway=validated,
+        ),
+        "selmatch": Case(
+            Run(distill=windowed, reselect=ReselectConfig(beta=0.0)),
+            {"dataset": world.dataset, "selection": None, "experts": world.experts, "teacher": None, "ranking": world.selection},
+            {"experts": world.other_experts, "ranking": world.other_selection},
+            left_out=off,
+            read_anyway=validated,
+        ),
+        "ccfs": Case(
+            Run(distill=adding, reselect=ReselectConfig(beta=0.0)),
+            {"dataset": world.dataset, "selection": None, "experts": None, "teacher": world.teacher, "ranking": world.selection},
+            {"teacher": world.other_teacher, "ranking": world.other_selection, "selection": world.selection},
+            left_out=off | KEPT_ROUNDS,
+            read_anyway=validated | KEPT_ROUNDS.keys(),
+            given={"distill.curriculum.start": world.synthetic},
         ),
         "rded": Case(
             Run(distill=asking, reselect=ReselectConfig(beta=0.0)),

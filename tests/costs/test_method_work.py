@@ -44,6 +44,7 @@ from bilp.matching.trajectory_flat import (
 )
 from bilp.nets import build
 from bilp.progress import silent
+from bilp.pruning.difficulty import Difficulty
 from bilp.registry import resolve
 from bilp.teachers.stored_teacher import StoredTeacher
 
@@ -82,7 +83,11 @@ def settings(method: str, **changes: Any) -> DistillConfig:
 def assembled(config: DistillConfig, world: World, reselect: ReselectConfig) -> Setting:
     method = METHODS[config.method]
     experts, teacher = world.experts if method.needs_experts else None, world.teacher if method.needs_teacher else None
-    return Setting.assemble(config, reselect, RealPool(world.dataset), "cpu", experts, teacher=teacher)
+    return Setting.assemble(config, reselect, RealPool(world.dataset), "cpu", experts, teacher=teacher, difficulty=even(world))
+
+
+def even(world: World) -> Difficulty:
+    return Difficulty(torch.zeros(len(world.dataset.train), dtype=torch.float64), high_is_hard=True)
 
 
 def works(config: DistillConfig, world: World) -> list[Work]:
@@ -95,7 +100,7 @@ def works(config: DistillConfig, world: World) -> list[Work]:
 def counted(config: DistillConfig, world: World, first: int) -> float:
     """Forward passes that as many operations make as two iterations from `first` on, each."""
     setting = assembled(config, world, ReselectConfig(beta=0.0))
-    state, guard = initial_state(config, setting.pool, CLASSES), Guard(0.01, world.dataset.class_names, float("nan"), "")
+    state, guard = initial_state(config, setting.pool, CLASSES, even(world)), Guard(0.01, world.dataset.class_names, float("nan"), "")
     loop = loop_for(config.method)
     if first:
         loop(setting, state, first, None, guard, silent)
@@ -119,6 +124,8 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "ncfm": ("ncfm", 0, {"ipc": 2, "batch_real": 8, "outer_loops": 2, "characteristic": {"frequencies": 512}}),
     "rded": ("rded", 0, {"patches": {"pool": 20}}),
     "lgm": ("lgm", 1, {"ipc": 3, "linear": {"pyramid": False, "copies": 2}}),
+    "selmatch": ("selmatch", 0, {"ipc": 3, "trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
+    "ccfs": ("ccfs", 0, {"ipc": 4, "iterations": 2, "curriculum": {"share": 0.5, "epochs": 3, "batch_size": 64}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bilp.config.methods import cafe, dc, dm, idc, idm, lgm, ncfm, rded, trajectory
+from bilp.config.methods import cafe, ccfs, dc, dm, idc, idm, lgm, ncfm, rded, selmatch, trajectory
 from bilp.config.methods.spec import Method
 from bilp.errors import ConfigError
 from bilp.registry import Registry
@@ -15,6 +15,8 @@ METHODS = Registry(
     (
         *(*dm.METHODS, *dc.METHODS, *idc.METHODS, *idm.METHODS, *trajectory.METHODS, *cafe.METHODS),
         *(*ncfm.METHODS, *rded.METHODS, *lgm.METHODS),
+        *selmatch.METHODS,
+        *ccfs.METHODS,
     ),
     group="bilp.methods",
 )

@@ -8,39 +8,86 @@ from torch import Tensor
 from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step.representatives import cluster_members
-from bilp.distill.step.state import DistillState
+from bilp.distill.step.state import DISTILLED, DistillState
+from bilp.errors import ConfigError
 from bilp.images.multiformation import mosaic
 from bilp.nets import build, initialize
+from bilp.pruning.difficulty import Difficulty
+from bilp.registry import resolve
 from bilp.seeds import generator
 
 
-def initial_state(config: DistillConfig, pool: RealPool, classes: range | None = None) -> DistillState:
+def initial_state(
+    config: DistillConfig,
+    pool: RealPool,
+    classes: range | None = None,
+    difficulty: Difficulty | None = None,
+    start: Tensor | None = None,
+) -> DistillState:
     """Real samples of each class (of `classes` alone, if given), drawn at random or nearest to the centers of clusters
     (kmeans), or standard Gaussian noise in normalized space; class c draws from its own stream.
 
-    Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one. Raises ConfigError if
-    real images are asked for and a class has fewer than `ipc` * factor^2 candidates.
+    Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one. A real part is the last images of each
+    class, and the first that were drawn, or the hardest of the window. Raises ConfigError if real images are asked for and a class has
+    fewer than `ipc` * factor^2 candidates, or the window lies beyond them.
+
+    Args:
+        config: settings of the distillation.
+        pool: the real samples that take part.
+        classes: those whose images start, or None for all.
+        difficulty: of the real samples; needed for a window of their ranking.
+        start: images by class `[classes, m, C, H, W]` of the set that a run starts from, for methods that begin in a way of their own.
     """
     classes = range(pool.classes) if classes is None else classes
+    if own := METHODS[config.method].begins:
+        begun: DistillState = resolve(own)(config, pool, classes, difficulty, start)
+        return begun
     labels = torch.tensor(classes).repeat_interleave(config.ipc)
-    if config.init == "noise":
+    fixed = config.real_part.real(config.ipc)
+    if config.init == "noise" and not fixed:
         return DistillState.start(_noise(config, pool, classes), labels)
     require_initial(config, pool)
-    drawn = _random(config, pool, classes) if config.init == "real" else _central(config, pool, classes)
-    images = mosaic(pool.images(torch.cat(drawn)), config.decode.factor, METHODS[config.method].shrinking)
-    return DistillState.start(images, labels)
+    drawn = _drawn(config, pool, classes, difficulty)
+    if not fixed:
+        images = mosaic(pool.images(torch.cat(drawn)), config.decode.factor, METHODS[config.method].shrinking)
+        return DistillState.start(images, labels)
+    real = torch.full((len(drawn), config.ipc), DISTILLED)
+    real[:, config.ipc - fixed :] = torch.stack([ids[:fixed] for ids in drawn])
+    if config.init == "noise":
+        images = _noise(config, pool, classes)
+        images[(real != DISTILLED).flatten()] = pool.images(real[real != DISTILLED])
+    else:
+        images = pool.images(torch.cat([ids.roll(-fixed) for ids in drawn]))
+    return DistillState.start(images, labels, real.flatten())
 
 
 def require_initial(config: DistillConfig, pool: RealPool) -> None:
     """Raise ConfigError if a class has too few samples to start from."""
-    if config.init != "noise":
+    part = config.real_part
+    if part.window is not None:
+        first = part.first(config.ipc)
+        pool.require(first + config.ipc, f"real_part.window = {part.window:g} with ipc = {config.ipc}, which begins at place {first}")
+    elif config.init != "noise":
         factor = config.decode.factor
         parts = "" if factor == 1 else f" and {factor}x{factor} parts"
         pool.require(_wanted(config), f"init {config.init} with ipc = {config.ipc}{parts}")
+    elif part.share > 0:
+        pool.require(part.real(config.ipc), f"real_part.share = {part.share:g} with ipc = {config.ipc}")
 
 
 def _wanted(config: DistillConfig) -> int:
     return config.ipc * config.decode.factor**2
+
+
+def _drawn(config: DistillConfig, pool: RealPool, classes: range, difficulty: Difficulty | None) -> list[Tensor]:
+    """The real samples that each class starts from. Raises ConfigError for a window without a ranking."""
+    part = config.real_part
+    if part.window is None:
+        return _central(config, pool, classes) if config.init == "kmeans" else _random(config, pool, classes)
+    if difficulty is None:
+        raise ConfigError("real_part.window is of a ranking, and none is given: start the run with one (ranking_uri)")
+    first = part.first(config.ipc)
+    return [difficulty.hardest_first(pool.by_class[c])[first : first + config.ipc] for c in classes]
 
 
 def _random(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:
