@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bilp.config import EvaluateConfig, PipelineConfig, PruneConfig
 from bilp.config.arm_entries import ARMS
-from bilp.config.arms import needs_selection, planned_runs
+from bilp.config.arms import planned_runs, ranks_samples
 from bilp.config.labels import LABELS, instead
 from bilp.config.methods import METHODS
 from bilp.config.methods.spec import never
@@ -33,7 +33,7 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
 
     dataset = open_dataset(dataset_uri)
     build(config.distill.network, dataset.shape, dataset.classes)
-    if needs_selection(config):
+    if ranks_samples(config):
         build(config.score.network, dataset.shape, dataset.classes)
     check_protocol(config.evaluate, dataset.shape)
     check_networks(config.evaluate, dataset.shape, dataset.classes)

@@ -18,7 +18,7 @@ from flows.found_reselect import with_found_reselect
 from flows.ingest import ingest_with_record
 from flows.local.flow import flow
 from flows.planned import planned_steps
-from flows.prune import score_and_prune
+from flows.prune import ranked, score_and_prune
 from flows.resolved import resolved
 from flows.rounds import complete_run, shard_label
 from flows.selections import selections_of_arms
@@ -43,19 +43,22 @@ def distill(
     label: Label = "run",
     experts_uri: str | None = None,
     teacher_uri: str | None = None,
+    ranking_uri: str | None = None,
 ) -> str:
     """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part.
 
-    Methods mtt and tesla need the buffer of experts that learned the same samples, rded and ca2d a teacher that learned all of them.
+    Methods mtt, tesla and selmatch need the buffer of experts that learned the same samples, rded, ca2d and ccfs a teacher that learned all
+    of them.
 
     Args:
         selection_uri: Samples that take part; if empty, all.
         config: Method, images per class, iterations and rounds.
         reselect: Adaptive pruning; beta 0 switches it off.
-        experts_uri: The buffer of experts, for mtt and tesla.
-        teacher_uri: The teacher, for rded and ca2d.
+        experts_uri: The buffer of experts, for mtt, tesla and selmatch.
+        teacher_uri: The teacher, for rded, ca2d and ccfs.
+        ranking_uri: A selection that ranks the samples, for runs that ask how hard they are.
     """
-    run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri, teacher_uri)
+    run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri, teacher_uri, ranking_uri)
     complete_run(run, config, reselect.active, label)
     return run
 
@@ -90,6 +93,11 @@ def distill_arms(
     note = adaptive_note(config)
     if note:
         terminal.say(f"          {note}")
+    ranking = None
+    if config.distill.ranks:
+        if not needs_selection(config):
+            run_progress.stage()
+        ranking = ranked(config, dataset_uri, root)
     if needs_experts(config):
         run_progress.stage()
     experts = experts_of_arms(config, dataset_uri, selections, root)
@@ -102,7 +110,7 @@ def distill_arms(
         teacher = taught(dataset_uri, config.evaluate, place) if asks else None
         for planned in plan:
             selection, label, own = selections[planned.chosen], _label(planned, config), experts.get(planned.chosen)
-            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, own, teacher)
+            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, own, teacher, ranking)
             registered.append(_Registered(uri, planned, label))
         _carry_out(registered, place)
         return {arm: [run.uri for run in registered if run.planned.arm == arm] for arm in distilled_arms(config)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bilp.config import PipelineConfig
-from bilp.config.arms import asks_teacher, evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs
+from bilp.config.arms import asks_teacher, evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs, ranks_samples
 from bilp.search.candidates import asks, plan
 from tasks.estimate import Planned
 from tasks.steps import STAGES, evaluation_kind
@@ -21,11 +21,13 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
     runs = planned_runs(config)
     yield Planned("ingest", "")
     yield from _search(config)
-    if needs_selection(config) or last in ("score", "prune"):
+    if ranks_samples(config) or last in ("score", "prune"):
         if needs_scores(config.prune) or last == "score":
             yield Planned("score", "trial", config.score.trials) if config.score.extend is None else Planned("score", "")
         yield Planned("prune", "")
-    if config.reselect.asks_auto and not (needs_selection(config) and needs_scores(config.prune)) and last not in ("score", "prune"):
+    if config.distill.ranks and needs_selection(config) and last not in ("score", "prune"):
+        yield Planned("prune", "")
+    if config.reselect.asks_auto and not (ranks_samples(config) and needs_scores(config.prune)) and last not in ("score", "prune"):
         yield Planned("score", "trial", config.score.trials)
     curriculum = config.experts.curriculum
     if needs_experts(config) and curriculum.criterion is not None:

@@ -38,6 +38,12 @@ def score_and_prune(config: PipelineConfig, dataset_uri: str, root: Root = None)
     return scores, prune(dataset_uri, scores, config.prune, root)
 
 
+def ranked(config: PipelineConfig, dataset_uri: str, root: Root = None) -> str:
+    """The URI of a selection that keeps every sample and ranks it by the criterion of static pruning; samples are scored if need be."""
+    scores = score(dataset_uri, config.score, root) if needs_scores(config.prune) else None
+    return prune(dataset_uri, scores, config.prune.ranking, root)
+
+
 def command(config: PipelineConfig) -> str:
     dataset = ingest(config.ingest)
     config, _ = resolved(config, dataset)

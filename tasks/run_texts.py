@@ -70,6 +70,8 @@ def stages(config: PipelineConfig) -> list[str]:
         trials = f"score in {config.score.trials} trials" if config.score.extend is None else "score what is new"
         scored = f"{trials} and " if needs_scores(config.prune) else ""
         found.append(f"{scored}keep {told_share(config.prune.keep)} by {config.prune.criterion}")
+    elif config.distill.ranks:
+        found.append(f"score in {config.score.trials} trials" if needs_scores(config.prune) else f"rank by {config.prune.criterion}")
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
     runs, taught = planned_runs(config), METHODS[config.method].needs_teacher
     found += ["train a teacher on all real images"] if taught else []

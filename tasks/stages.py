@@ -205,11 +205,12 @@ def start_run(
     label: str = "run",
     experts_uri: str | None = None,
     teacher_uri: str | None = None,
+    ranking_uri: str | None = None,
 ) -> str:
     """Register a run, or find the one that is registered; its URI."""
     from bilp.distill import start_run
 
-    return start_run(dataset_uri, selection_uri, config, reselect, root, experts_uri, teacher_uri)
+    return start_run(dataset_uri, selection_uri, config, reselect, root, experts_uri, teacher_uri, ranking_uri)
 
 
 @stage("pretrained network {number} of {label}", steps.beside("distill", "distill {label}", "pretraining"))

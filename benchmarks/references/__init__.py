@@ -11,9 +11,11 @@ from benchmarks.references.aligned import AlignedReference
 from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.crops import CropReference
+from benchmarks.references.curriculum import CurriculumReference
 from benchmarks.references.hallucinated import HallucinatedReference
 from benchmarks.references.heads import HeadReference
 from benchmarks.references.inversion import InversionReference
+from benchmarks.references.partly_real import PartlyRealReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.query import QueryReference
 from benchmarks.references.regression import FeatureRegressionReference, RandomFeatureReference
@@ -35,5 +37,7 @@ REFERENCES: dict[str, type[Reference]] = {
     "haba": HallucinatedReference,
     "frepo": FeatureRegressionReference,
     "rfad": RandomFeatureReference,
+    "selmatch": PartlyRealReference,
+    "ccfs": CurriculumReference,
 }
 """The reference of every method."""

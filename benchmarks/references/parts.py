@@ -36,6 +36,7 @@ class Reference(ABC):
         self.setting, self.config, self.network = setting, setting.config, setting.network
         self.images, self.labels = state.images.clone(), state.labels
         self.velocity = torch.zeros_like(state.images)
+        self.stays = [] if state.real is None else (state.real >= 0).nonzero().squeeze(1).tolist()
         self._losses: list[Tensor] = []
         plain_layers(self.network)
 
@@ -77,10 +78,12 @@ class Reference(ABC):
         return torch.full((count,), c, device=self.setting.device)
 
     def descend(self, gradient: Tensor, learning_rate: float | None = None) -> None:
-        """One step of SGD with momentum on all images."""
+        """One step of SGD with momentum on all images but the real ones of the set, which are put back."""
+        before = self.images[self.stays]
         rate = self.config.learning_rate if learning_rate is None else learning_rate
         self.velocity = self.config.momentum * self.velocity + gradient
         self.images = self.images - rate * self.velocity
+        self.images[self.stays] = before
 
     def train_on_synthetic(self, families: Sequence[str], order: torch.Generator, parameters: torch.Generator) -> None:
         """One epoch of plain SGD on the synthetic images, in random order, each mini-batch under one family of augmentation."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from bilp.api.workspace import Place
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import METHODS, EvaluateConfig, PipelineConfig, PruneConfig, ScoreConfig
-from bilp.config.arms import PlannedRun, needs_experts, needs_teacher
+from bilp.config.arms import PlannedRun, needs_experts, needs_scores, needs_teacher
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.config.rules import RULES
 from bilp.config.suspects import SuspectsConfig
@@ -97,7 +97,8 @@ def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selecti
     """Everything that a run of the plan lacks; its URI. `selection_uri` holds the samples that take part, None is all of them."""
     experts = _experts(config, dataset_uri, selection_uri, at) if needs_experts(config) else None
     teacher = _teacher(dataset_uri, config.evaluate, at) if METHODS[config.method].needs_teacher else None
-    uri = start_run(dataset_uri, selection_uri, run.distill, run.reselect, at.root, experts, teacher)
+    ranking = _ranking(config, dataset_uri, at) if run.distill.ranks else None
+    uri = start_run(dataset_uri, selection_uri, run.distill, run.reselect, at.root, experts, teacher, ranking)
     shards = [None] if run.distill.shards == 1 else list(range(run.distill.shards))
     if not round_files.is_complete(uri, None):
         for number in untrained(uri) if run.distill.pretrained.networks else ():
@@ -129,6 +130,11 @@ def _experts(config: PipelineConfig, dataset_uri: str, selection_uri: str | None
         with at.step(f"training experts, {number + 1} of {config.experts.count}") as progress:
             train_expert(dataset_uri, selection_uri, config.experts, network, number, at.root, at.device, progress)
     return collect_experts(dataset_uri, selection_uri, config.experts, network, at.root)
+
+
+def _ranking(config: PipelineConfig, dataset_uri: str, at: Place) -> str:
+    scores = scored(dataset_uri, config.score, at) if needs_scores(config.prune) else None
+    return pruned(dataset_uri, scores, config.prune.ranking, at)
 
 
 def _teacher(dataset_uri: str, config: EvaluateConfig, at: Place) -> str:

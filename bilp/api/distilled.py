@@ -46,7 +46,7 @@ class DistilledSet(loaded.DistilledSet, Result):
 
     def __init__(self, plain: loaded.DistilledSet, uri: str) -> None:
         """Use `bilp.distill` or `bilp.load_distilled`."""
-        loaded.DistilledSet.__init__(self, plain.images, plain.labels, plain.facts, plain.whitening, plain.logits)
+        loaded.DistilledSet.__init__(self, plain.images, plain.labels, plain.facts, plain.whitening, plain.logits, plain.real)
         Result.__init__(self, uri)
         self._made: Made | None = None
         self.accuracy: float | None = None
@@ -97,11 +97,12 @@ class DistilledSet(loaded.DistilledSet, Result):
         return self
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per synthetic image: number, class and label."""
+        """One row per synthetic image: number, class and label, and with a real part the number of the real sample, -1 for none."""
         import pandas as pd
 
         labels = self.labels.tolist()
-        return pd.DataFrame({"number": range(len(labels)), "class": [self.class_names[label] for label in labels], "label": labels})
+        real = {} if self.real is None else {"sample_id": self.real.tolist()}
+        return pd.DataFrame({"number": range(len(labels)), "class": [self.class_names[label] for label in labels], "label": labels, **real})
 
     def __repr__(self) -> str:
         size, noun = "x".join(map(str, self.images.shape[1:])), sample_noun(self.images.shape[1:])

@@ -6,8 +6,11 @@ from bilp.storage.objects import join
 
 RECORD = "_run.json"
 """The record of a run, which is no artifact."""
-INPUTS = ("dataset", "selection", "experts", "teacher")
-"""Fields of the record that say where what the run is made from lies, null for what it does without; keys by the same names."""
+NAMED_BY_KEY = ("dataset", "selection", "experts", "teacher", "ranking")
+"""Fields of the record that say where what the run is made from lies, in folders that are named by its key, null for what it does without;
+keys by the same names."""
+INPUTS = (*NAMED_BY_KEY, "start")
+"""These, and the set that it starts from, which lies in a folder of its own kind."""
 ROUND, RESELECT, STATE, SYNTHETIC = "round", "reselect", "round_state", "synthetic"
 """Kinds of artifacts: a round, what was decided before it, the state after a round that does not keep it, and the synthetic set, the
 product of the run."""

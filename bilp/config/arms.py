@@ -93,6 +93,11 @@ def needs_selection(config: PipelineConfig) -> bool:
     return any(ARMS[arm].choice.after_static for arm in config.arms) or baselines_need_selection(evaluation_of(config))
 
 
+def ranks_samples(config: PipelineConfig) -> bool:
+    """Whether samples are ranked by the criterion of static pruning, for the selection or for distillation."""
+    return needs_selection(config) or config.distill.ranks
+
+
 def baselines_need_selection(config: EvaluateConfig) -> bool:
     """Whether any of the baselines does."""
     return any(BASELINES[name].selected for name in config.baselines)

@@ -13,6 +13,7 @@ from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
 from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
 from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.ccfs import CurriculumConfig
 from bilp.config.methods.datm import DifficultyConfig
 from bilp.config.methods.frepo import FeatureRegressionConfig
 from bilp.config.methods.haba import HallucinatorsConfig
@@ -30,6 +31,7 @@ from bilp.config.methods.spec import PLUGIN, PluginConfig, StartsFromPretrained
 from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
 from bilp.config.network import NetworkConfig
+from bilp.config.real_part import RealPartConfig
 from bilp.config.real_passes import DEFAULT_REAL_PASS, RealPassName
 from bilp.config.standalone import refuse_what_is_left_out
 
@@ -40,7 +42,7 @@ class DistillConfig(Frozen):
     later = frozenset(
         {
             *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"),
-            *("inversion", "class_statistics", "memories", "hallucinators", "regression", "random_features"),
+            *("inversion", "class_statistics", "memories", "hallucinators", "regression", "random_features", "real_part", "curriculum"),
         }
     )
     by_rule = SHARED | {
@@ -49,14 +51,15 @@ class DistillConfig(Frozen):
     }
 
     method: MethodName = DEFAULT_METHOD
-    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, datm, pad, haba), features (cafe,
-    ncfm) or gradients of linear classifiers (lgm); the loss on real images after a training (linba); kernel regression from the synthetic
-    images to real ones (frepo, rfad); inversion of a teacher (sre2l, cda, lpld); or crops of real images that a teacher recognizes
-    (rded, ca2d)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, datm, pad, haba, selmatch), features
+    (cafe, ncfm) or gradients of linear classifiers (lgm); the loss on real images after a training (linba); kernel regression from the
+    synthetic images to real ones (frepo, rfad); inversion of a teacher (sre2l, cda, lpld); crops of real images that a teacher
+    recognizes (rded, ca2d); or real images that a small set teaches wrongly (ccfs)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
-    """Iterations; each draws a new random network. Of rded and ca2d: crops of each real image."""
+    """Iterations; each draws a new random network. Of rded and ca2d: crops of each real image. Of ccfs: rounds that
+    add real images."""
     rounds: Positive = 10
     """The iterations are cut into rounds; each starts with a reselection and ends with a checkpoint."""
     keep_rounds: Positive | Literal["all"] = "all"
@@ -97,7 +100,7 @@ class DistillConfig(Frozen):
     idm: IdmConfig = IdmConfig()
     """Settings of idm alone."""
     trajectory: TrajectoryConfig = TrajectoryConfig()
-    """Settings of mtt, tesla, datm and pad, and of the trainings of haba."""
+    """Settings of mtt, tesla, datm, pad and selmatch, and of the trainings of haba."""
     difficulty: DifficultyConfig = DifficultyConfig()
     """Settings of datm and pad alone."""
     alignment: AlignmentConfig = AlignmentConfig()
@@ -120,6 +123,10 @@ class DistillConfig(Frozen):
     """Settings of frepo alone."""
     random_features: RandomFeaturesConfig = RandomFeaturesConfig()
     """Settings of rfad alone."""
+    real_part: RealPartConfig = RealPartConfig()
+    """Real images in the set that stay as they are."""
+    curriculum: CurriculumConfig = CurriculumConfig()
+    """Settings of ccfs alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"
@@ -166,10 +173,28 @@ class DistillConfig(Frozen):
                 f"linear.weights supplies the encoder, and idc.pretrained.networks = {self.idc.pretrained.networks} trains others: "
                 "set networks to 0"
             )
+        self._refuse_an_impossible_real_part()
         if self.decode.factor > 1 and not method.decodes:
             others = either(names_of(lambda other: other.decodes))
             raise ValueError(f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use {others}")
         return self
+
+    def _refuse_an_impossible_real_part(self) -> None:
+        part = self.real_part
+        if not part.active:
+            return
+        if not METHODS[self.method].real_part:
+            others = either(names_of(lambda other: other.real_part))
+            raise ValueError(f"method {self.method} has no real part: leave distill.real_part out, or use {others}")
+        if part.real(self.ipc) >= self.ipc:
+            raise ValueError(f"real_part.share = {part.share:g} makes all of {self.ipc} images of a class real: lower it, or raise ipc")
+        if part.share > 0 and self.decode.factor > 1:
+            raise ValueError(
+                f"real_part.share = {part.share:g} keeps real images as they are, and with decode.factor = {self.decode.factor} a stored "
+                "image stands for several: set decode.factor to 1"
+            )
+        if part.window is not None and self.init != "real":
+            raise ValueError(f"real_part.window says which real images a set starts from, so init = {self.init} cannot: set init to real")
 
     def _refuse_pretrained_of_others(self) -> None:
         own = METHODS[self.method].pretrained
@@ -188,6 +213,16 @@ class DistillConfig(Frozen):
         field = METHODS[self.method].pretrained
         found: StartsFromPretrained | None = getattr(self, field) if field else None
         return found
+
+    @property
+    def has_real_part(self) -> bool:
+        """Whether some images of its sets are real ones."""
+        return METHODS[self.method].adds_real or self.real_part.share > 0
+
+    @property
+    def ranks(self) -> bool:
+        """Whether real samples have to be ranked by how hard they are (`bilp.pruning.difficulty`)."""
+        return METHODS[self.method].needs_ranking or self.real_part.window is not None
 
     @property
     def pretrained(self) -> PretrainedConfig:

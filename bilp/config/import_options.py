@@ -13,7 +13,7 @@ class ImportOptions(Frozen):
     """A published set: where it lies and what its file does not tell."""
 
     file: Location
-    """Path or URI of the .pt file."""
+    """Path or URI of the .pt file, or of a safetensors file that bilp export wrote."""
     labels: Location | None = None
     """Second file of MTT, with the labels; empty is the one whose name has labels for images."""
     experiment: Count = 0

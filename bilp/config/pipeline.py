@@ -85,7 +85,7 @@ class PipelineConfig(Frozen):
     search: SearchConfig = SearchConfig()
     """Settings of the search for what says search."""
     experts: ExpertsConfig = ExpertsConfig()
-    """Settings of the experts, which only mtt and tesla need."""
+    """Settings of the experts, which only mtt, tesla and selmatch need."""
     reselect: ReselectConfig = ReselectConfig()
     """Settings of adaptive pruning."""
     distill: DistillConfig = Field(default_factory=lambda: PipelineConfig().distill)  # always handed in by _fill_in
@@ -155,6 +155,11 @@ class PipelineConfig(Frozen):
             raise ValueError(
                 f"arm {refused} does not apply to method {self.method}, which {method.no_effect}: "
                 "use arm static (bilp prunes statically alone here)"
+            )
+        held = self.distill.real_part.share
+        if held > 0 and method.adaptive and self.reselect.active and any(ARMS[arm].adaptive for arm in self.arms):
+            raise ValueError(
+                f"distill.real_part.share = {held:g} holds images that adaptive pruning measures effects on: set beta to 0, or share to 0"
             )
         told = misfit(self.method, self.reselect) or without_effects(self.distill, self.reselect)
         if told := told or untaught(self.method, self.evaluate.teacher.network):

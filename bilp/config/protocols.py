@@ -211,6 +211,58 @@ def _linear_probe(dataset: str, ipc: int) -> dict[str, Any]:
     return {"evaluate": changed}
 
 
+# Epochs of the scripts of SelMatch's program by data set and ipc.
+_SELMATCH_EPOCHS: dict[str, dict[int, int]] = {
+    "cifar10": {250: 1000, 500: 500, 1000: 250, 1500: 167},
+    "cifar100": {25: 1000, 50: 500, 100: 250, 150: 167},
+    "tiny_imagenet": {50: 500, 100: 250},
+}
+
+
+def _selmatch(dataset: str, ipc: int) -> dict[str, Any]:
+    """The step size that was learned is not used."""
+    changed: dict[str, Any] = {
+        "epochs": _SELMATCH_EPOCHS.get(dataset, {}).get(ipc, 1000),
+        "batch_size": 128,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "learned_rate": False,
+        "weight_decay": 5e-4,
+        "decay": "cosine",
+        **_PLAIN,
+        "augment": list(ALL_FAMILIES),
+        "labels": HARD,
+    }
+    return {"evaluate": changed}
+
+
+# Epochs of the scripts of CCFS's program by data set and ipc.
+_CCFS_EPOCHS: dict[str, dict[int, int]] = {
+    "cifar10": {250: 500, 500: 500, 1000: 250, 1500: 200},
+    "cifar100": {25: 500, 50: 500, 100: 250, 150: 200},
+    "tiny_imagenet": {50: 100, 100: 100},
+}
+
+
+def _ccfs(dataset: str, ipc: int) -> dict[str, Any]:
+    """The mini-batch grows with the set, but for TinyImageNet."""
+    grown = 32 if ipc < 500 else 64 if ipc < 1000 else 128
+    changed: dict[str, Any] = {
+        "epochs": _CCFS_EPOCHS.get(dataset, {}).get(ipc, 500),
+        "batch_size": 64 if dataset == "tiny_imagenet" else grown,
+        "optimizer": "sgd",
+        "learning_rate": 0.2,
+        "weight_decay": 1e-4,
+        "decay": "cosine",
+        **_PLAIN,
+        "augment_always": ["resized_crop", "flip"],
+        "labels": "soft",
+        "temperature": 20.0,
+        "temperature_squared": True,
+    }
+    return {"evaluate": changed}
+
+
 DC = EvaluationProtocol(
     "dc", "hard labels, plain or siamese augmentation", "Zhao et al. 2021 (DC) and most after it", lambda dataset, ipc: {}
 )
@@ -227,8 +279,25 @@ FREPO = EvaluationProtocol(
     departs=f"There is no warm-up, the cosine falls to zero, and augmentation is siamese. {_LAST}",
 )
 
+SELMATCH = EvaluationProtocol(
+    "selmatch",
+    "hard labels, siamese augmentation, long trainings with a large step size",
+    "Lee & Chung 2024 (SelMatch)",
+    _selmatch,
+    departs=f"{_LAST} Real images are augmented as distilled ones, not by shifts and mirroring alone. The step size ends at 0, "
+    "not at a hundredth.",
+)
+
 _OWN_TEACHER = "The teacher is trained here on all real images, as evaluate.teacher says, and is no published network."
 _NO_SHUFFLE = "Tiles of an image are not shuffled, and crops are the shifts and scalings of protocol soft."
+
+CCFS = EvaluationProtocol(
+    "ccfs",
+    "soft labels of every augmented view, SGD with a large step size",
+    "Chen et al. 2025 (CCFS)",
+    _ccfs,
+    departs=f"{_OWN_TEACHER} {_LAST} The step size is not warmed up, which takes five epochs there.",
+)
 
 EQUAL = (
     EvaluationProtocol("hl", "hard labels, siamese augmentation", "arXiv 2604.18811 (CAD-Prune), 32 and 64 pixels", _hl),
@@ -269,7 +338,7 @@ LINEAR_PROBE = EvaluationProtocol(
     departs="An encoder that is not supplied is trained here, with labels, on all real images, as evaluate.teacher says.",
 )
 
-PROTOCOLS = Registry("evaluation protocol", EvaluationProtocol, (DC, IDC, SOFT, *EQUAL, NCFM, FREPO, LINEAR_PROBE))
+PROTOCOLS = Registry("evaluation protocol", EvaluationProtocol, (DC, IDC, SOFT, *EQUAL, NCFM, FREPO, SELMATCH, CCFS, LINEAR_PROBE))
 DEFAULT_PROTOCOL = DC.name
 
 

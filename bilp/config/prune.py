@@ -57,6 +57,12 @@ class PruneConfig(Frozen):
     scores: Location | None = None
     """URI of an atlas of scores, or of an entry of one, in place of a scoring of our own."""
 
+    @property
+    def ranking(self) -> PruneConfig:
+        """The settings of a selection that keeps every sample and ranks them as this one does: equal for all that rank alike."""
+        ranked_by = {name: getattr(self, name) for name in ("criterion", "score_list", "seed", "scores")}
+        return PruneConfig(**ranked_by, keep=1.0, minimum_per_class=1)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if CRITERIA[self.criterion].from_list != (self.score_list is not None):

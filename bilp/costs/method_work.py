@@ -59,6 +59,16 @@ def crops(of: Iteration) -> list[Work]:
     return [Work("real", of.real, FORWARD, stored=True)]
 
 
+def curriculum(of: Iteration) -> list[Work]:
+    """CCFS: a network is trained on the set so far with the teacher's answers, and both look at all real samples; a mean over rounds."""
+    config, settings = of.config, of.config.curriculum
+    sizes = [settings.begins(config.ipc)]
+    for number in range(config.iterations - 1):
+        sizes.append(sizes[-1] + settings.added(config.ipc, config.iterations, number))
+    trained = round(settings.epochs * len(of.classes) * sum(sizes) / len(sizes))
+    return [Work("real", of.real, 2 * FORWARD, stored=True), Work("trained", trained, TRAINING + FORWARD)]
+
+
 def head_gradients(of: Iteration) -> list[Work]:
     """LGM: copies of synthetic images pass the encoder forwards and back to the images; real samples are features that are there."""
     return [Work("real", of.real, 0.0), Work("synthetic", of.config.linear.copies * of.synthetic, IMAGES)]

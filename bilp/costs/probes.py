@@ -41,6 +41,7 @@ from bilp.nets import Network, build, initialize, label
 from bilp.nets.arithmetic import place
 from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
+from bilp.pruning.difficulty import Difficulty
 from bilp.scoring.trial import score_trial
 from bilp.seeds import generator
 from bilp.teachers.stored_teacher import StoredTeacher
@@ -97,7 +98,12 @@ def _expert(config: PipelineConfig, data: Generated, speed: Speed, device: torch
 def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed, device: torch.device) -> Iterator[Probe]:
     """Iterations of an arm, and its effects if it measures some."""
     method = METHODS[run.distill.method]
-    outer = {"outer_loops": min(run.distill.outer_loops, FEW_LOOPS), "init": "noise", "learning_rate": SLOW}
+    outer = {
+        "outer_loops": min(run.distill.outer_loops, FEW_LOOPS),
+        "init": "noise",
+        "learning_rate": SLOW,
+        "real_part": {"share": 0.0, "window": None},
+    }
     distill: DistillConfig = _updated(run.distill, {**method.brief, **outer, "shards": 1})
     usual = ReselectConfig()
     numbers = {name: getattr(usual, name) for name in run.reselect.words}  # which a pipeline finds, and no time depends on
@@ -107,12 +113,13 @@ def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed,
     counts = torch.bincount(data.dataset.train.labels, minlength=data.dataset.classes).numpy()
     teacher = _stored_teacher(config, data, device) if method.needs_teacher else None
     supplied = Supplied(encoder_of(distill, data.dataset)) if distill.linear.weights is not None else None
-    setting = Setting.assemble(distill, reselect, data.pool, device, experts, data.few, teacher=teacher, supplied=supplied)
+    even = Difficulty(torch.zeros(len(data.dataset.train), dtype=torch.float64), high_is_hard=True)  # which no time depends on
+    setting = Setting.assemble(distill, reselect, data.pool, device, experts, data.few, teacher=teacher, supplied=supplied, difficulty=even)
     network = speed.distilled_with(distill, config.evaluate.teacher.network)
     step = iteration_of(short, counts, data.few, network, speed)
 
     def iterations(steps: int) -> Sequence[Work]:
-        state = initial_state(distill, setting.pool, data.few).to(device)
+        state = initial_state(distill, setting.pool, data.few, experts, difficulty=even).to(device)
         pruner = AdaptivePruner(data.dataset.train.labels, data.dataset.classes, reselect) if reselect.active else None
         guard = Guard(SLOW, data.dataset.class_names, float("nan"), "", data.few)
         loop_for(distill.method)(setting, state, steps, pruner, guard, silent)

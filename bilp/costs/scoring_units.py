@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bilp.config import PipelineConfig, ScoreConfig
-from bilp.config.arms import needs_experts, needs_scores, needs_selection
+from bilp.config.arms import needs_experts, needs_scores, ranks_samples
 from bilp.config.measures import MEASURES
 from bilp.costs.speed import Speed
 from bilp.costs.work import FORWARD, TRAINING, Unit, Work
@@ -11,7 +11,7 @@ from bilp.costs.work import FORWARD, TRAINING, Unit, Work
 
 def has_scores(config: PipelineConfig) -> bool:
     """Whether samples are scored at all."""
-    return needs_selection(config) and needs_scores(config.prune)
+    return ranks_samples(config) and needs_scores(config.prune)
 
 
 def scoring_units(config: PipelineConfig, speed: Speed) -> list[Unit]:

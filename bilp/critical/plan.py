@@ -98,6 +98,8 @@ def configured(given: Mapping[str, Any], options: CriticalOptions) -> tuple[Pipe
     config = checked(merge(plain, {"arms": ["unpruned"]}))
     if METHODS[config.method].needs_experts:
         raise ConfigError(f"method {config.method} imitates experts, which would be trained for every share: use another method")
+    if config.distill.ranks:
+        raise ConfigError(f"method {config.method} asks how hard samples are, of all of them, whatever the share: use another method")
     if METHODS[config.method].needs_teacher:
         raise ConfigError(f"method {config.method} asks a teacher that learned all samples, whatever the share: use another method")
     if len(set(options.criteria)) < len(options.criteria):

@@ -15,6 +15,7 @@ from bilp.artifacts.run_layout import CHECKPOINT, MOMENTUM
 from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.part import Part
+from bilp.distill.real_part import require_real
 from bilp.distill.step.state import DistillState, read_state
 from bilp.errors import DamagedArtifact
 from bilp.registry import resolve
@@ -57,6 +58,7 @@ def state_of(artifact: Artifact, part: Part, pool: RealPool) -> DistillState:
     if bool(state.pruner) != (part.run.reselect.active):
         found = "holds the state of a pruner, which the run does not have" if state.pruner else "holds no state of the pruner"
         raise _damaged(artifact, found)
+    require_real(state, config, pool, artifact.place(CHECKPOINT))
     _require_method(state.method, part, pool, artifact.place(CHECKPOINT))
     return state
 

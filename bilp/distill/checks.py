@@ -43,6 +43,11 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
             f"adaptive pruning (beta = {reselect.beta}) does not apply to method {method.name}, which {method.no_effect}: "
             "set beta = 0 and prune statically"
         )
+    if distill.real_part.share > 0 and reselect.active:
+        raise ConfigError(
+            f"adaptive pruning (beta = {reselect.beta}) measures effects on images that are moved, and real_part.share = "
+            f"{distill.real_part.share:g} holds some of them: set beta = 0, or share to 0"
+        )
     if told := misfit(distill.method, reselect) or without_effects(distill, reselect):
         raise ConfigError(told)
     if reselect.active:
@@ -51,3 +56,12 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
         raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")
     if method.needs_teacher and teacher_uri is None:
         raise ConfigError(f"method {distill.method} asks a teacher: train one (train_teacher) and name it")
+
+
+def check_ranking(distill: DistillConfig, ranking_uri: str | None) -> None:
+    """Raise ConfigError if a run that asks how hard samples are is not told, or another one is."""
+    if distill.ranks and ranking_uri is None:
+        asks = "real_part.window" if distill.real_part.window is not None else f"method {distill.method}"
+        raise ConfigError(f"{asks} asks how hard samples are: name a selection that ranks them (prune with keep = 1)")
+    if not distill.ranks and ranking_uri is not None:
+        raise ConfigError(f"nothing in this run asks how hard samples are: leave {ranking_uri} out, or set distill.real_part.window")

@@ -11,6 +11,7 @@ from bilp.artifacts.tensors import write_tensors
 from bilp.config import METHODS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
+from bilp.distill import real_part
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import lineage, open_pool
 from bilp.distill.kept import clear, open_state
@@ -30,8 +31,9 @@ def finish_run(run_uri: Uri) -> str:
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
     and std of the normalization, ipc, method, in decode how a stored image becomes those to train on
-    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, soft_labels if a teacher was asked for some, and
-    whitening if the images are whitened; labels and the fit of the whitening are then files of the artifact.
+    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, soft_labels if a teacher was asked for some, real
+    if some images are real ones, and whitening if the images are whitened; labels, the numbers of the real images and the fit of the
+    whitening are then files of the artifact.
     Raises MissingArtifact if the last round is not there.
     """
     run_uri = as_uri(run_uri)
@@ -60,6 +62,9 @@ def finish_run(run_uri: Uri) -> str:
     if METHODS[run.distill.method].product:
         more_files, more_facts = resolve(METHODS[run.distill.method].product)(state, run.distill, pool)
         files, facts = files | more_files, facts | more_facts
+    if state.real is not None:
+        files[real_part.FILE] = real_part.file_of(state.real, state.labels)
+        facts["real"] = real_part.count_of(state.real)
     if STEP_SIZE in state.method:
         facts["learning_rate"] = float(state.method[STEP_SIZE])
     if dataset.whitening is not None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from bilp.artifacts import layout
+from bilp.artifacts.run_layout import INPUTS
 from bilp.data import open_dataset
 from bilp.data.pool import RealPool
 from bilp.distill.run import Run
+from bilp.distill.starting_set import starting_images
+from bilp.distill.step.initial import asks_experts, initial_state
 from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
+from bilp.distill.step.state import DistillState
 from bilp.errors import IncompatibleArtifact
 from bilp.experts.buffer import ExpertBuffer
+from bilp.pruning.difficulty import Difficulty, difficulty_of
 from bilp.pruning.selected import real_pool
 from bilp.teachers.stored_teacher import StoredTeacher
 
@@ -54,6 +62,28 @@ def open_teacher(run_uri: str, run: Run) -> StoredTeacher | None:
     return teacher
 
 
+def open_difficulty(run_uri: str, run: Run, pool: RealPool) -> Difficulty | None:
+    """How hard the samples of a run are, or None if it does not ask. Raises IncompatibleArtifact if the ranking is no longer the same."""
+    if run.ranking is None:
+        return None
+    return difficulty_of(pool.dataset, layout.resolve(run.ranking, root_of(run_uri)), run.parents["ranking"])
+
+
+def open_start(run_uri: str, run: Run, pool: RealPool) -> Tensor | None:
+    """The images by class of the set that a run starts from, or None. Raises IncompatibleArtifact if it is no longer the same."""
+    if run.start is None:
+        return None
+    uri = layout.resolve(run.start, root_of(run_uri))
+    return starting_images(uri, run.parents["start"], run.distill, pool.dataset)
+
+
+def first_state(run_uri: str, run: Run, pool: RealPool, classes: range | None = None, device: torch.device | str = "cpu") -> DistillState:
+    """The state before the first iteration, of all classes or of some; `device` is where experts are asked, if any are."""
+    experts = open_experts(run_uri, run) if asks_experts(run.distill) else None
+    difficulty, start = open_difficulty(run_uri, run, pool), open_start(run_uri, run, pool)
+    return initial_state(run.distill, pool, classes, experts, device, difficulty, start)
+
+
 def pretraining_of(run_uri: str, run: Run) -> Pretraining:
     """The set-up of the networks that a run's iterations start from; runs on the same samples share them."""
     return Pretraining(root_of(run_uri), run.parents["dataset"], run.parents.get("selection"), run.distill)
@@ -71,7 +101,7 @@ def lineage(run_uri: str, run: Run) -> dict[str, str]:
     """URIs that an artifact of the run comes from."""
     root = root_of(run_uri)
     parents = {"run": run_uri, "dataset": layout.resolve(run.dataset, root)}
-    for role, uri in (("selection", run.selection), ("experts", run.experts), ("teacher", run.teacher)):
+    for role, uri in ((role, getattr(run, role)) for role in INPUTS if role != "dataset"):
         if uri is not None:
             parents[role] = layout.resolve(uri, root)
     for number in range(run.distill.pretrained.networks):

@@ -85,8 +85,15 @@ def _merge_state(whole: Part, parts: Sequence[Part], round: int, pool: RealPool)
         iteration=states[0].iteration,
         reference_loss=float(np.median(first["loss"])),
         method={name: torch.cat([state.method[name] for state in states]) for name in states[0].method},  # by class, as images are
+        real=_joined_real(states),
     )
     publish_round(whole, round, state, losses, losses["loss"][-1].as_py(), pruner, pool)
+
+
+def _joined_real(states: Sequence[DistillState]) -> torch.Tensor | None:
+    """The real part of all classes, if the run has one."""
+    parts = [state.real for state in states if state.real is not None]
+    return torch.cat(parts) if parts else None
 
 
 def _joined_losses(tables: Sequence[pa.Table], classes: Sequence[int]) -> pa.Table:

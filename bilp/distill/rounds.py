@@ -11,7 +11,7 @@ from bilp.artifacts.run_layout import CHECKPOINT, RESELECT, ROUND
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
-from bilp.distill.inputs import open_experts, open_pool, open_pretrained, open_teacher
+from bilp.distill.inputs import first_state, open_difficulty, open_experts, open_pool, open_pretrained, open_teacher
 from bilp.distill.kept import clear, find_state, is_done, is_lacking, open_state, unless_done
 from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.outside import open_supplied
@@ -19,7 +19,6 @@ from bilp.distill.part import Part, open_part
 from bilp.distill.round_files import open_round, publish_reselection, publish_round, reselected
 from bilp.distill.run import Run
 from bilp.distill.step.divergence import Guard
-from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.reselection import Decision, reselect
 from bilp.distill.step.round_bounds import bounds
@@ -112,7 +111,8 @@ def _advance(part: Part, round: int, device: torch.device | str, progress: Progr
     before = _state_before(part, pool, (kind, round), device, progress)
     experts, pretrained, teacher = open_experts(run_uri, run), open_pretrained(run_uri, run), open_teacher(run_uri, run)
     supplied, classes = open_supplied(run.distill, pool.dataset, run.parents), part.classes(pool.classes)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, classes, pretrained, teacher, supplied)
+    difficulty = open_difficulty(run_uri, run, pool)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, classes, pretrained, teacher, supplied, difficulty)
     pruner = None
     if run.reselect.active:
         pruner = new_pruner(run, pool)
@@ -140,7 +140,7 @@ def _state_before(part: Part, pool: RealPool, work: tuple[str | None, int], devi
     """
     kind, round_number = work
     if round_number == 1:
-        return initial_state(part.run.distill, pool, part.classes(pool.classes), open_experts(part.run_uri, part.run), device)
+        return first_state(part.run_uri, part.run, pool, part.classes(pool.classes), device)
     open_round(part, round_number - 1)
     if find_state(part, round_number - 1) is None and (kind is None or not is_done(part, kind, round_number)):
         _advance(part, round_number - 1, device, progress, None)

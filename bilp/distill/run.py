@@ -8,18 +8,21 @@ from typing import Any
 
 from bilp.artifacts import layout, signing, usage
 from bilp.artifacts.artifact import content_key, open_artifact
-from bilp.artifacts.run_layout import INPUTS, RECORD
+from bilp.artifacts.run_layout import NAMED_BY_KEY, RECORD
 from bilp.config import METHODS, DistillConfig, Frozen, LinearConfig, ReselectConfig
 from bilp.config.base import unrevised
 from bilp.config.given import model_of
 from bilp.config.reselectable import untaught
 from bilp.data import open_dataset
-from bilp.distill.checks import check_method, check_pool
+from bilp.distill.checks import check_method, check_pool, check_ranking
 from bilp.distill.outside import ROLES, with_digests, without_places
+from bilp.distill.starting_set import open_starting, starting_uri, without_start
 from bilp.distill.step import pretrained
 from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing, StorageRefused
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
+from bilp.pruning.difficulty import difficulty_of
+from bilp.pruning.prune import KIND
 from bilp.pruning.selected import real_pool
 from bilp.storage import objects, strict_json
 from bilp.storage.objects import Uri, as_uri, optional_uri
@@ -45,8 +48,13 @@ class Run(Frozen):
     """URI of the buffer of experts likewise, or null for a method without."""
     teacher: str | None = None
     """URI of the teacher likewise, or null for a method that asks none; such records do not hold it."""
+    ranking: str | None = None
+    """URI of the selection that says how hard samples are likewise, or null for a run that does not ask; such records do not hold it."""
+    start: str | None = None
+    """URI of the synthetic set that the run starts from likewise, or null; such records do not hold it."""
     parents: dict[str, str]
-    """Fingerprint of the dataset, keys of the selection, of the experts and of the teacher, checksums of files from outside."""
+    """Fingerprint of the dataset, keys of the selection, of the experts, of the teacher, of the ranking and of the set that the run starts
+    from, checksums of files from outside."""
     distill: DistillConfig
     """Settings of the distillation."""
     reselect: ReselectConfig
@@ -63,11 +71,12 @@ def start_run(
     root: Uri,
     experts_uri: Uri | None = None,
     teacher_uri: Uri | None = None,
+    ranking_uri: Uri | None = None,
 ) -> str:
     """Register a run below `root` and return its URI; the same run registered before is validated and returned.
 
     Some methods imitate the experts of a buffer, which must have learned exactly the samples of this run. Others ask a teacher, which
-    must have learned the whole train split of its data set.
+    must have learned the whole train split of its data set, or how hard the real samples are.
     Raises ConfigError if a class has too few samples left for `distill` and `reselect`, the images do not fit the
     network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtifact and
     IncompatibleArtifact if dataset, selection or experts are not there or do not belong together.
@@ -80,22 +89,30 @@ def start_run(
         root: storage root.
         experts_uri: the buffer of experts, or None for a method without.
         teacher_uri: the teacher, or None for a method without.
+        ranking_uri: a selection that ranks the samples by how hard they are, whichever it keeps, or None for a run without a need.
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)
     reselect = model_of(ReselectConfig, reselect)
     root = as_uri(root)
-    experts_uri, teacher_uri = optional_uri(experts_uri), optional_uri(teacher_uri)
+    experts_uri, teacher_uri, ranking_uri = optional_uri(experts_uri), optional_uri(teacher_uri), optional_uri(ranking_uri)
     dataset = open_dataset(dataset_uri)
     distill, outside = with_digests(model_of(DistillConfig, distill), dataset)
     parents = {"dataset": dataset.fingerprint, **outside}
+    start_uri, distill = starting_uri(distill), without_start(distill)
+    if start_uri is not None:
+        parents["start"] = open_starting(start_uri, distill, dataset).manifest.key
     pool = real_pool(dataset, selection_uri)
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
     reselect = reselect if reselect.active else ReselectConfig(beta=0.0)
     check_pool(pool, distill, reselect)
     check_method(distill, reselect, experts_uri, teacher_uri)
+    check_ranking(distill, ranking_uri)
     parents |= _trained(distill, parents, experts_uri, teacher_uri)
+    if ranking_uri is not None:
+        difficulty_of(dataset, ranking_uri)
+        parents["ranking"] = open_artifact(ranking_uri, KIND).manifest.key
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     run = Run(
         version=version_of(distill),
@@ -104,6 +121,8 @@ def start_run(
         selection=None if selection_uri is None else layout.relative(selection_uri, root),
         experts=None if experts_uri is None else layout.relative(experts_uri, root),
         teacher=None if teacher_uri is None else layout.relative(teacher_uri, root),
+        ranking=None if ranking_uri is None else layout.relative(ranking_uri, root),
+        start=None if start_uri is None else layout.relative(start_uri, root),
         parents=parents,
         distill=distill,
         reselect=reselect,
@@ -136,8 +155,7 @@ def _trained(distill: DistillConfig, parents: Mapping[str, str], experts_uri: st
 def _record(run: Run, uri: str) -> bytes:
     """What `_run.json` of the run at `uri` holds."""
     unused: dict[str, Any] = {"signature": True, "distill": {"keep_rounds"} if run.distill.keep_rounds == "all" else set()}
-    if run.teacher is None:
-        unused["teacher"] = True
+    unused |= {role: True for role in ("teacher", "ranking", "start") if getattr(run, role) is None}
     return signing.sealed(run.model_dump_json(indent=2, exclude=unused).encode(), uri, RECORD)
 
 
@@ -160,7 +178,7 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     """Content key of a run; equal for equal parents, settings and version. Without adaptive pruning its settings do not count."""
     adaptive = reselect if reselect.active else None
     inputs: dict[str, Any] = {"dataset": parents.get("dataset"), "selection": parents.get("selection")}
-    inputs |= {role: parents[role] for role in ("experts", "teacher", *ROLES) if role in parents}
+    inputs |= {role: parents[role] for role in ("experts", "teacher", "ranking", "start", *ROLES) if role in parents}
     if distill.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
         inputs["pretrained_version"] = pretrained.VERSION
     counted = without_places(distill).model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
@@ -194,7 +212,7 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
         raise DamagedArtifact(
             f"{where} was changed: its content has key {found}, it was registered as {expected}; delete the run and start it again"
         )
-    for role in INPUTS:
+    for role in NAMED_BY_KEY:
         _require_place(where, role, getattr(run, role), run.parents.get(role))
     return run
 

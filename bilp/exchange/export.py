@@ -19,6 +19,7 @@ from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config.exports import FORMATS, clip_name, frame_name
 from bilp.config.shapes import frames_in, is_clip
 from bilp.distill.pictures import displayable
+from bilp.distill.step.state import DISTILLED
 from bilp.errors import ConfigError
 from bilp.exchange.folder_names import check_folder_names
 from bilp.exchange.loaded import DistilledSet, load_distilled, set_of
@@ -26,6 +27,7 @@ from bilp.images.frames import are_clips
 from bilp.registry import resolve
 from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
+from bilp.text.csv_text import csv_text
 
 Writer = Callable[[DistilledSet], Iterator[tuple[str, bytes]]]
 """From a set to the names of its files, relative to the place that they are written to, and their content."""
@@ -33,6 +35,8 @@ Writer = Callable[[DistilledSet], Iterator[tuple[str, bytes]]]
 # The names that loaders of the Hugging Face hub look for.
 PARQUET = "data/train-00000-of-00001.parquet"
 SAFETENSORS = "synthetic.safetensors"
+REAL_LIST = "real.csv"
+"""Beside a folder of pictures: which of them are which real samples."""
 
 
 def export_set(synthetic_uri: Uri, to: str, out: Uri) -> list[str]:
@@ -42,6 +46,8 @@ def export_set(synthetic_uri: Uri, to: str, out: Uri) -> list[str]:
     of clips train/<class>/<number>/<frame>.png. parquet: the same pictures as rows of image (struct of bytes and path; of clips a list
     of these, one for each frame) and label, with the features' metadata of the Hugging Face datasets library. safetensors: images and
     labels exactly as they are trained on, the whitening's center and matrix if there is one, mean, std and class names in its metadata.
+    Of a set with a real part, all of them tell which images are which real samples: real.csv beside train, a column sample_id that is
+    null for the others, a tensor real that is -1 for them.
     Raises ConfigError for another format or class names that cannot be folders.
     """
     synthetic_uri, out = as_uri(synthetic_uri), as_uri(out)
@@ -74,9 +80,15 @@ def folder_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
     Raises ConfigError for class names that cannot be folders.
     """
     check_folder_names(data.class_names)
-    for pictures, _ in _samples(data):
+    real: list[tuple[str, int]] = []
+    samples = [DISTILLED] * len(data) if data.real is None else data.real.tolist()
+    for (pictures, _), sample in zip(_samples(data), samples, strict=True):
         for path, png in pictures:
             yield f"train/{path}", png
+            if sample != DISTILLED:
+                real.append((f"train/{path}", sample))
+    if data.real is not None:
+        yield REAL_LIST, csv_text(("file", "sample_id"), real).encode()
 
 
 def parquet_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
@@ -87,7 +99,11 @@ def parquet_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
     table = pa.table({"image": images, "label": pa.array([label for _, label in samples], pa.int64())})
     picture = {"_type": "Image"}
     image = {"feature": picture, "_type": "Sequence"} if clips else picture
-    features = {"image": image, "label": {"names": list(data.class_names), "_type": "ClassLabel"}}
+    real = {} if data.real is None else {"sample_id": {"dtype": "int64", "_type": "Value"}}
+    if data.real is not None:
+        numbers = [None if sample == DISTILLED else sample for sample in data.real.tolist()]
+        table = table.append_column("sample_id", pa.array(numbers, pa.int64()))
+    features = {"image": image, "label": {"names": list(data.class_names), "_type": "ClassLabel"}, **real}
     note = json.dumps({"info": {"features": features}}, ensure_ascii=False)
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({"huggingface": note}), sink, compression="zstd", version="2.6")
@@ -99,13 +115,16 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 def safetensors_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
     """One file of images `[n, C, H, W]`, or clips `[n, T, C, H, W]`, and labels `[n]`, of a teacher's logits `[n, classes]` and of learned
-    labels `values` `[n, classes]` if the set has some, and of the whitening if there is one."""
+    labels `values` `[n, classes]` if the set has some, of the numbers of real samples `[n]` if it has a real part, and of the whitening if
+    there is one."""
     told = {name: json.dumps(list(getattr(data, name)), ensure_ascii=False) for name in ("class_names", "mean", "std")}
     tensors = {"images": data.images.contiguous(), "labels": data.labels.contiguous()}
     if data.logits is not None:
         tensors["logits"] = data.logits.contiguous()
     if data.values is not None:
         tensors["values"] = data.values.contiguous()
+    if data.real is not None:
+        tensors["real"] = data.real.contiguous()
     if data.whitening is not None:
         tensors |= {f"whitening.{name}": value for name, value in data.whitening.tensors().items()}
     yield SAFETENSORS, safetensors.torch.save(tensors, metadata=told)

@@ -20,8 +20,10 @@ from bilp.config.sources import SOURCES
 from bilp.data import Dataset, open_dataset
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
+from bilp.distill import real_part
 from bilp.distill.pictures import grid_png
 from bilp.errors import ConfigError, DataError
+from bilp.exchange.own_files import is_own, read_own
 from bilp.exchange.reference_files import PublishedSet, read_published
 from bilp.storage.objects import Uri, as_uri, join
 from bilp.storage.verification import digest
@@ -30,27 +32,33 @@ VERSION = 1
 
 
 def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], root: Uri) -> str:
-    """Convert a published set (see `read_published`) for a dataset; the URI of the synthetic set below `root`.
+    """Convert a published set (see `read_published`), or an exported one of our own, for a dataset; the URI of the synthetic set below
+    `root`.
 
     Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalization for the others; of a whitened dataset that is
     its whitening, as MTT publishes them (fitted on pixels in [0, 1], like ours). Whether a file's images are whitened cannot be
-    told from them. Raises what `read_published` raises, DataError if the images do not fit the dataset, and ConfigError for a
-    set of DC or IDC and a whitened dataset.
+    told from them. The real images of an exported set are compared with the samples of the dataset that they are said to be. Raises
+    what `read_published` raises, DataError if the images do not fit the dataset, and ConfigError for a set of DC or IDC and a whitened
+    dataset.
     """
     dataset_uri, options, root = as_uri(dataset_uri), model_of(ImportOptions, options), as_uri(root)
     dataset = open_dataset(dataset_uri)
     file = options.file
-    found = read_published(file, options.labels, options.experiment)
+    found = read_own(file) if is_own(file) else read_published(file, options.labels, options.experiment)
     _check(found, dataset, file)
     if dataset.whitening_facts is not None and not found.layout.whitens:
         raise ConfigError(f"{file} has the layout of {found.layout.name}, whose images are not whitened: set ingest.whitening to none")
     scale: Pixels = found.layout.scale if options.pixels == "auto" else options.pixels
-    images, ordered = _by_class(_normalized(found.images, scale, dataset), found.labels)
+    order = torch.argsort(found.labels, stable=True)  # as a run's images are; those of one class keep theirs
+    images, ordered = _normalized(found.images, scale, dataset)[order].contiguous(), found.labels[order].contiguous()
+    real = None if found.real is None else _checked_real(found.real[order], images, ordered, dataset, options)
     per_class = torch.bincount(ordered, minlength=dataset.classes)
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
     tensors = encode_tensors({"images": images, "labels": ordered})
     settings = {"pixels": scale, "factor": options.factor, "layout": found.layout.name, "method": options.name}
+    if real is not None:
+        settings["real"] = digest(real_part.file_of(real, ordered))
     key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
     facts = {
         "dataset": dataset.fingerprint,
@@ -64,6 +72,8 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
         "source": file.rsplit("/", 1)[-1],
     }
     files = {IMAGES: tensors, GRID: grid_png(images, int(per_class[0]), dataset.mean, dataset.std, dataset.whitening)}
+    if real is not None:
+        files[real_part.FILE], facts["real"] = real_part.file_of(real, ordered), real_part.count_of(real)
     if dataset.whitening is not None:
         facts["whitening"] = dataset.whitening_facts
         files[FIT] = encode(dataset.whitening)
@@ -80,6 +90,29 @@ def _check(found: PublishedSet, dataset: Dataset, file: str) -> None:
     low, high = int(found.labels.min()), int(found.labels.max())
     if low < 0 or high >= dataset.classes:
         raise DataError(f"{file} has labels from {low} to {high}, {dataset.name} has {dataset.classes} classes: choose its own dataset")
+    if found.class_names not in (None, tuple(dataset.class_names)):
+        raise DataError(f"{file} is of other classes than {dataset.name}: choose its own dataset")
+    if found.normalization not in (None, (tuple(dataset.mean), tuple(dataset.std))):
+        raise DataError(f"{file} is normalized otherwise than {dataset.name}: set ingest.normalization as it was where the set was made")
+
+
+def _checked_real(real: Tensor, images: Tensor, labels: Tensor, dataset: Dataset, options: ImportOptions) -> Tensor | None:
+    """The real part, if any image is said to be real. Raises DataError unless it is one of this dataset, and ConfigError for parts.
+
+    Args:
+        real: sample_ids `[n]`, and -1 for images that are not real.
+        images: `[n, C, H, W]`, normalized as the dataset is.
+        labels: theirs.
+        dataset: whose training samples the numbers are of.
+        options: what was said about the file.
+    """
+    if not real_part.count_of(real):
+        return None
+    if options.factor > 1:
+        raise ConfigError(f"{options.file} holds real images as they are, which stand for no {options.factor**2} ones: set factor to 1")
+    if wrong := real_part.wrong_in(real, images, labels, dataset):
+        raise DataError(f"{options.file} {wrong}: choose the dataset that it was made from, with the same settings of ingestion")
+    return real
 
 
 def _normalized(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
@@ -96,9 +129,3 @@ def _normalized(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
     center, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
     normalized = (images - center) / spread
     return normalized if dataset.whitening is None else dataset.whitening.apply(normalized)
-
-
-def _by_class(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """In the order of the labels, as a run's images are; images of one class keep theirs."""
-    order = torch.argsort(labels, stable=True)
-    return images[order].contiguous(), labels[order].contiguous()

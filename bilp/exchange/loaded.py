@@ -13,6 +13,7 @@ from bilp.artifacts.run_layout import RECORD, SYNTHETIC, synthetic_uri
 from bilp.data.store import FIT
 from bilp.data.whitening import Whitening, decode
 from bilp.distill.learned_labels import read_learned_labels
+from bilp.distill.real_part import read_real
 from bilp.distill.soft_labels import read_soft_labels
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import IncompatibleArtifact, MissingArtifact
@@ -29,6 +30,8 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     `logits` `[n, classes]`, if not None, are what a teacher said of the images as they are; at a temperature T its labels are
     softmax(logits / T).
     `values` `[n, classes]`, if not None, are labels that were learned with the images: what networks shall give, by squared differences.
+    `real` `[n]`, if not None, are int64 numbers of training samples of the data set: of the images that are such a sample as it is, and
+    -1 of those that were distilled.
     If `whitening` is not None, they are whitened as well, and so must be what networks trained on them are tested with:
     `whitening.apply` on images with this mean and std (0 and 1, so that it takes pixels in [0, 1]).
     """
@@ -41,9 +44,10 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         whitening: Whitening | None = None,
         logits: Tensor | None = None,
         values: Tensor | None = None,
+        real: Tensor | None = None,
     ) -> None:
         """Use `load_distilled`."""
-        self.whitening, self.logits, self.values = whitening, logits, values
+        self.whitening, self.logits, self.values, self.real = whitening, logits, values, real
         self.images, self.labels, self.facts = images, labels, facts
         self.class_names: tuple[str, ...] = tuple(facts["class_names"])
         self.mean: tuple[float, ...] = tuple(facts["mean"])
@@ -69,7 +73,8 @@ def load_distilled(uri: Uri) -> DistilledSet:
     images, labels = decoded(*read_set(artifact), facts, where)
     shape = artifact.stated(SyntheticFacts).shape
     whitening = decode(artifact.read(FIT), artifact.place(FIT), shape) if "whitening" in facts else None
-    return DistilledSet(images, labels, dict(facts), whitening, read_soft_labels(artifact), read_learned_labels(artifact))
+    told = (read_soft_labels(artifact), read_learned_labels(artifact), read_real(artifact))
+    return DistilledSet(images, labels, dict(facts), whitening, *told)
 
 
 def set_of(uri: str) -> str:

@@ -64,6 +64,12 @@ class PublishedSet:
     images: Tensor
     labels: Tensor
     layout: Layout
+    real: Tensor | None = None
+    """Numbers `[n]`, int64, of training samples of the data set, of images that are such a sample as it is, and -1 for the others."""
+    class_names: tuple[str, ...] | None = None
+    """In the order of their labels, if the file tells."""
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and standard deviation, if the file tells."""
 
 
 def read_published(file: str, labels: str | None = None, experiment: int = 0) -> PublishedSet:
@@ -78,12 +84,12 @@ def read_published(file: str, labels: str | None = None, experiment: int = 0) ->
         sets = content["data"]
         if not 0 <= experiment < len(sets):
             raise DataError(f"{file} holds {len(sets)} experiments: there is no number {experiment} (they count from 0)")
-        return _checked(sets[experiment], DC, file)
+        return checked(sets[experiment], DC, file)
     if isinstance(content, Tensor):
         beside = labels or _labels_beside(file)
-        return _checked((content, _load(beside)), MTT, f"{file} with {beside}")
+        return checked((content, _load(beside)), MTT, f"{file} with {beside}")
     if isinstance(content, (list, tuple)):
-        return _checked(content, IDC, file)
+        return checked(content, IDC, file)
     raise DataError(
         f"{file} holds a {type(content).__name__}: expected a dictionary with data (DC, DSA, DM), a tensor of images (MTT) or a pair of "
         "images and labels (IDC)"
@@ -104,7 +110,7 @@ def _labels_beside(file: str) -> str:
     return f"{folder}{slash}{name.replace('images', 'labels')}"
 
 
-def _checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
+def checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
     """The pair as float32 images and int64 labels, if that is what it is."""
     if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
         raise DataError(f"{where} does not hold one tensor of images and one of labels")

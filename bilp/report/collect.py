@@ -21,13 +21,13 @@ from bilp.data.source_record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
 from bilp.distill import load_synthetic, open_run
 from bilp.distill.checkpoint import state_of
-from bilp.distill.inputs import open_experts, open_pool
+from bilp.distill.inputs import first_state, open_pool
 from bilp.distill.part import Part
 from bilp.distill.patches_product import read_tiles
 from bilp.distill.pictures import displayable
+from bilp.distill.real_part import read_real
 from bilp.distill.round_files import round_effects, round_losses
 from bilp.distill.snapshot import CLASSES, IMAGES, first_of_each, read_snapshot, shown_classes
-from bilp.distill.step.initial import asks_experts, initial_state
 from bilp.distill.step.pretrained import KIND as PRETRAINED
 from bilp.evaluate.course_files import confusion_rows, course_rows
 from bilp.evaluate.results import KIND as EVALUATION
@@ -122,6 +122,8 @@ class Run:
     final: Snapshot
     tiles: pd.DataFrame | None = None
     """Where the tiles of the images come from, rows of `bilp.distill.patches_product.TILES`; None of images that are not made of tiles."""
+    real: np.ndarray | None = None
+    """sample_ids `[M]` of the images of `final`, DISTILLED for those that are not real; None of a set without a real part."""
 
     @property
     def signed(self) -> bool:
@@ -201,7 +203,7 @@ def open_sources(
         artifacts.append(ReportedArtifact("suspects", "Suspicious labels", open_artifact(suspects_uri, SUSPECTS)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
-    artifacts += [*_expert_sources(found), *_pretrained_sources(found), *_teacher_sources(found)]
+    artifacts += [*_expert_sources(found), *_pretrained_sources(found), *_teacher_sources(found), *_ranked_sources(found)]
     for run in found:
         synthetic = open_artifact(synthetic_uri(run.uri), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
@@ -256,6 +258,16 @@ def _teacher_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
     return [ReportedArtifact(f"teacher {number}", "Teacher of all real images", each) for number, each in enumerate(opened)]
 
 
+def _ranked_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
+    """What said how hard the real samples of the runs are, and the sets that they start from, each once."""
+    synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
+    sources = []
+    for role, kind, title in (("ranking", SELECTION, "Ranking of all real images"), ("start", SYNTHETIC, "Set of the beginning")):
+        uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get(role)))
+        sources += [ReportedArtifact(f"{role} {number}", title, open_artifact(uri, kind)) for number, uri in enumerate(uris)]
+    return sources
+
+
 def _place(arm_and_runs: tuple[str, Sequence[str]]) -> tuple[int, str]:
     return arm_place(arm_and_runs[0]), arm_and_runs[0]
 
@@ -302,6 +314,7 @@ def _run(source: RunSource, dataset: Dataset, shown: Sequence[int]) -> Run:
     labels = dataset.train.labels
     reselected = {number: find(reselect_uri(source.uri, number), RESELECT) for number in there}
     effects = [_effects(n, artifact, labels) for n, artifact in reselected.items() if artifact]
+    images, set_labels = load_synthetic(synthetic_uri(source.uri))
     return Run(
         arm=source.arm,
         experiment=source.experiment,
@@ -310,14 +323,20 @@ def _run(source: RunSource, dataset: Dataset, shown: Sequence[int]) -> Run:
         decisions=tuple(_decisions(there)),
         reselect=open_run(source.uri).reselect,
         snapshots=tuple(_snapshots(source, list(there.values()), dataset, shown)) if source.experiment == 0 else (),
-        final=_snapshot("final", *load_synthetic(synthetic_uri(source.uri)), dataset, shown, None),
+        final=_snapshot("final", images, set_labels, dataset, shown, None),
         tiles=_tiles(source, len(labels)),
+        real=_real(source, set_labels, dataset, shown),
     )
 
 
 def _tiles(source: RunSource, samples: int) -> pd.DataFrame | None:
     tiles = read_tiles(open_artifact(synthetic_uri(source.uri), SYNTHETIC), samples)
     return None if tiles is None else tiles.to_pandas()
+
+
+def _real(source: RunSource, labels: Tensor, dataset: Dataset, shown: Sequence[int]) -> np.ndarray | None:
+    real = read_real(open_artifact(synthetic_uri(source.uri), SYNTHETIC), dataset)
+    return None if real is None else real[first_of_each(labels, shown, None)].numpy()
 
 
 def _effects(number: int, artifact: Artifact, labels: Tensor) -> Effects:
@@ -336,7 +355,7 @@ def _snapshots(source: RunSource, rounds: Sequence[Artifact], dataset: Dataset, 
     """The start, which is computed again, and the state after evenly spread rounds."""
     run = open_run(source.uri)
     whole, pool = Part(source.uri, run, None), open_pool(source.uri, run)
-    start = initial_state(run.distill, pool, experts=open_experts(source.uri, run) if asks_experts(run.distill) else None)
+    start = first_state(source.uri, run, pool)
     found = [_snapshot("start", start.images, start.labels, dataset, shown)]
     for k in spread(np.arange(len(rounds)), SHOWN_ROUNDS):
         iterations = rounds[k].stated(RoundFacts).iteration

@@ -14,6 +14,7 @@ from bilp.data import Dataset
 from bilp.report.collect import Run, Snapshot, of_leading_arm
 from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
+from bilp.report.real_rows import RealRow, mine_in_words, real_rows, real_words
 from bilp.report.source import origin_words
 from bilp.report.tile_sources import tile_rows
 from bilp.report.wording import arm_words, of_class
@@ -37,6 +38,10 @@ class Synthetic:
     size: str
     tiles: tuple[GalleryRow, ...] = ()
     """The first image of each class and what its tiles were cut out of, if it is made of tiles."""
+    real: tuple[RealRow, ...] = ()
+    """Real images of the set, if it has any, of the arm of the strip."""
+    real_count: str = ""
+    """How many there are of how many images, in words."""
 
 
 def loss_chart(runs: Sequence[Run], loss: str = "matching loss") -> Markup | None:
@@ -71,6 +76,8 @@ def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Sy
         per_class=per_class,
         size="large" if per_class <= 2 else "",
         tiles=tile_rows(told, dataset, shown),
+        real=real_rows(told, dataset, shown),
+        real_count=real_words(told),
     )
 
 
@@ -102,7 +109,7 @@ def _gallery_row(runs: Sequence[Run], dataset: Dataset, label: int) -> GalleryRo
     for run in runs:
         title = arm_words(run.arm).title
         mine = np.flatnonzero(run.final.labels == label)[:SHOWN_PER_CLASS]
-        words = [f"{spoken('synthetic image')} {k + 1} of {of_class(name)}, {title}" for k in range(mine.size)]
+        words = [f"{mine_in_words(run, dataset, int(k), place)} of {of_class(name)}, {title}" for place, k in enumerate(mine)]
         pictures = tuple(picture(run.final.images[k], word) for k, word in zip(mine, words, strict=True))
         cells.append(Cell(title, pictures, columns=SHOWN_PER_CLASS if len(runs) <= 2 else NARROW))
     return GalleryRow(name, tuple(cells))

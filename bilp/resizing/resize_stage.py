@@ -19,8 +19,10 @@ from bilp.config.given import model_of
 from bilp.config.resize import RESIZE_RULES, ResizeConfig
 from bilp.data.store import FIT
 from bilp.data.whitening import decode as decode_fit
+from bilp.distill import real_part
 from bilp.distill.learned_labels import label_files, read_learned_labels
 from bilp.distill.pictures import grid_png
+from bilp.distill.real_part import read_real
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError
 from bilp.images.decode_stored import decoded
@@ -41,8 +43,8 @@ def resize(
 
     Where stored images stand for several ones, these are chosen among one by one and put together anew. Images of a class are in the order
     of their scores, so that a set resized twice is the one resized at once, as long as scores are the same. What is read of the parent is
-    its images, and labels that were learned with them, so that soft labels stay behind: it may have been distilled, imported, or
-    resized itself.
+    its images, which of them are real, and labels that were learned with them, so that soft labels stay behind: it may have been
+    distilled, imported, or resized itself.
 
     Args:
         synthetic_uri: the finished set.
@@ -74,10 +76,15 @@ def resize(
     scores = scorer(Decoded(*images, facts.shape, len(facts.class_names)), config, device, progress)
     kept = lowest(scores.view(len(facts.class_names), -1), config.ipc * decode.factor**2)
     chosen = put_together(taken_apart(stored, decode.factor)[kept], decode.factor)
+    real = read_real(parent)  # images of a set that has a real part stand for themselves
+    real = None if real is None else real[kept]
     resized = {"ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
-    left = ("soft_labels", "storage")  # what these tell of is not taken along
+    left = ("soft_labels", "storage", "real")  # what these tell of is not taken along, or told anew
     told = {name: value for name, value in parent.manifest.facts.items() if name not in left} | resized
-    files, values = _files(parent, facts, chosen, config.ipc), read_learned_labels(parent)
+    count = real_part.count_of(real)
+    if count:
+        told["real"] = count
+    files, values = _files(parent, facts, chosen, config.ipc, real if count else None), read_learned_labels(parent)
     if values is not None:  # of images that stand for themselves
         more_files, more_facts = label_files(values[kept], labels[kept])
         files, told = files | more_files, told | more_facts
@@ -111,9 +118,11 @@ def lowest(scores: Tensor, count: int) -> Tensor:
     return (first + scores.shape[1] * torch.arange(len(scores)).unsqueeze(1)).flatten()
 
 
-def _files(parent: Artifact, facts: SyntheticFacts, images: Tensor, ipc: int) -> dict[str, Content]:
+def _files(parent: Artifact, facts: SyntheticFacts, images: Tensor, ipc: int, real: Tensor | None) -> dict[str, Content]:
     labels = torch.arange(len(facts.class_names)).repeat_interleave(ipc)
     files: dict[str, Content] = {IMAGES: encode_tensors({"images": images.contiguous(), "labels": labels})}
+    if real is not None:
+        files[real_part.FILE] = real_part.file_of(real, labels)
     whitening = None
     if facts.whitening is not None:
         fit = parent.read(FIT)

@@ -169,6 +169,8 @@ def _opened(parents: Iterable[tuple[str, str]]) -> list[Artifact]:
         "experts": "expert_buffer",
         "pretrained": "pretrained_network",
         "teacher": "teacher",
+        "ranking": "selection",
+        "start": SYNTHETIC,
     }
     opened = []
     for role, uri in parents:

@@ -189,6 +189,8 @@ def _proxy_settings(config: PipelineConfig) -> DistillConfig:
     method = METHODS[name]
     if method.needs_experts:
         raise ConfigError(f"search.method {name} imitates experts, which would be trained for every candidate: use another method")
+    if method.needs_ranking or (name == config.method and config.distill.ranks):
+        raise ConfigError(f"search.method {name} asks how hard samples are, of all of them: use another method")
     if method.needs_teacher:
         raise ConfigError(f"search.method {name} asks a teacher, which knows the images that are held out: use another method")
     if any(searched(config)[1:]) and not method.adaptive:

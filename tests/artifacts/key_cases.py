@@ -31,6 +31,7 @@ from bilp.config import (
     ReselectConfig,
 )
 from bilp.config.methods.spec import StartsFromPretrained
+from bilp.config.real_part import RealPartConfig
 from bilp.config.suspects import SuspectsConfig
 from bilp.distill import distill_round, reselect_round, start_run
 from bilp.experts.train_experts import train_expert
@@ -220,8 +221,10 @@ VALIDATED = (
     "idm.*",
     "characteristic.*",
     "linear.*",
+    "real_part.*",
+    "curriculum.*",
 )
-SUPPLIED = frozenset(f"distill.linear.{name}" for name in ("encoder", "weights", "features"))
+SUPPLIED = frozenset({*(f"distill.linear.{name}" for name in ("encoder", "weights", "features")), "distill.curriculum.start"})
 """Settings that belong together, which are changed where a run is registered; its key is in those of all that follows."""
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
@@ -229,26 +232,18 @@ DISTILLING = "shapes the distillation that starts from the network, not its trai
 def networks(world: World) -> dict[str, Case]:
     shared, alone = {"distill.real_pass"}, {"distill.real_pass", "distill.method"}
     return {
-        "idc": networks_of(world, SEVERAL, ("characteristic",), shared),
-        "ncfm": networks_of(world, BETWEEN, ("idc",), alone),  # no other method takes its settings
+        "idc": networks_of(world, SEVERAL, shared),
+        "ncfm": networks_of(world, BETWEEN, alone),  # no other method takes its settings
     }
 
 
-def networks_of(world: World, distill: DistillConfig, others: Sequence[str], single: Set[str]) -> Case:
-    """Networks that are trained beforehand, by a method whose settings are not those in `others`; `single` as of a case."""
+def networks_of(world: World, distill: DistillConfig, single: Set[str]) -> Case:
+    """Networks that are trained beforehand; `single` as of a case."""
     trained = {"augment", "gpu", "gpu_revision", "seed"}
     own = METHODS[distill.method].pretrained
     left = [name for name, value in distill if not isinstance(value, BaseModel) and name not in trained]
-    left += [
-        f"{name}.*"
-        for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", "inversion", "class_statistics", *others)
-    ]
-    left += [
-        f"{name}.*"
-        for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", "memories", "hallucinators", *others)
-    ]
-    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", *others)]
-    left += ["regression.*", "random_features.*"]
+    models = [name for name, value in distill if isinstance(value, BaseModel) and type(value).model_fields]
+    left += [f"{name}.*" for name in models if name not in (own, "network")]
     left += [f"{own}.{name}" for name in type(getattr(distill, own)).model_fields if name not in StartsFromPretrained.__dict__]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
     return Case(
@@ -258,7 +253,7 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
         left_out=reasons | {f"distill.{own}.pretrained.networks": "how many networks there are changes none of them"},
         # The record of the run that asks for the network is validated as a whole.
         read_anyway=frozenset(f"distill.{name}" for name in VALIDATED) | {"reselect.*"},
-        single=frozenset(single) | SUPPLIED,
+        single=frozenset(single) | SUPPLIED | {"distill.real_part.share", "distill.real_part.window"},
     )
 
 
@@ -273,6 +268,9 @@ def runs(world: World) -> dict[str, Case]:
     validated = frozenset({"reselect.estimator"})
     asking = DISTILL.model_copy(update={"method": "rded", "augment": ()})
     imitating = DISTILL.model_copy(update={"method": "mtt", "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY})
+    adding = DISTILL.model_copy(update={"method": "ccfs", "ipc": 2, "augment": ()})
+    part = RealPartConfig(share=0.25, window=0.5)
+    windowed = imitating.model_copy(update={"method": "selmatch", "ipc": 4, "real_part": part})
     return {
         "dm": Case(Run(distill=DISTILL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "without adaptive pruning": Case(
@@ -297,6 +295,21 @@ def runs(world: World) -> dict[str, Case]:
             {"experts": world.other_experts},
             left_out=off,
             read_anyway=validated,
+        ),
+        "selmatch": Case(
+            Run(distill=windowed, reselect=ReselectConfig(beta=0.0)),
+            {"dataset": world.dataset, "selection": None, "experts": world.experts, "teacher": None, "ranking": world.selection},
+            {"experts": world.other_experts, "ranking": world.other_selection},
+            left_out=off,
+            read_anyway=validated,
+        ),
+        "ccfs": Case(
+            Run(distill=adding, reselect=ReselectConfig(beta=0.0)),
+            {"dataset": world.dataset, "selection": None, "experts": None, "teacher": world.teacher, "ranking": world.selection},
+            {"teacher": world.other_teacher, "ranking": world.other_selection, "selection": world.selection},
+            left_out=off | KEPT_ROUNDS,
+            read_anyway=validated | KEPT_ROUNDS.keys(),
+            given={"distill.curriculum.start": world.synthetic},
         ),
         "rded": Case(
             Run(distill=asking, reselect=ReselectConfig(beta=0.0)),

@@ -118,7 +118,7 @@ def _buffer(root: str, settings: Buffer, inputs: Mapping[str, Any]) -> str:
 
 
 def _run(root: str, settings: Run, inputs: Mapping[str, Any]) -> str:
-    places = (root, inputs["experts"], inputs["teacher"])
+    places = (root, inputs["experts"], inputs["teacher"], inputs.get("ranking"))
     return start_run(inputs["dataset"], inputs["selection"], settings.distill, settings.reselect, *places)
 
 

@@ -15,12 +15,13 @@ from bilp.config import METHODS, PROTOCOLS, DistillConfig, NetworkConfig, Pipeli
 from bilp.config.base import Frozen
 from bilp.config.decode import DecodeConfig
 from bilp.config.methods import Cell, Method, PluginConfig, divisible
+from bilp.config.real_part import RealPartConfig
 from bilp.matching import matching_for
 from bilp.registry import resolve
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Fields of `distill` that hold the settings of several methods' parts, rather than of single methods.
-SHARED_FIELDS = {"network": NetworkConfig, "decode": DecodeConfig, "plugin": PluginConfig}
+SHARED_FIELDS = {"network": NetworkConfig, "decode": DecodeConfig, "plugin": PluginConfig, "real_part": RealPartConfig}
 
 # Where a method's or protocol's name may be written, because it is the name of something else there, or advice.
 OTHER_MEANINGS = {

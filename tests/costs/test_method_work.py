@@ -53,6 +53,7 @@ from bilp.matching.trajectory_flat import (
 )
 from bilp.nets import build, initialize
 from bilp.progress import silent
+from bilp.pruning.difficulty import Difficulty
 from bilp.registry import resolve
 from bilp.seeds import generator
 from bilp.teachers.stored_teacher import StoredTeacher
@@ -97,7 +98,11 @@ def assembled(config: DistillConfig, world: World, reselect: ReselectConfig) -> 
     method = METHODS[config.method]
     experts, teacher = world.experts if method.needs_experts else None, world.teacher if method.needs_teacher else None
     teacher = world.normed if method.inverts_teacher else teacher
-    return Setting.assemble(config, reselect, RealPool(world.dataset), "cpu", experts, teacher=teacher)
+    return Setting.assemble(config, reselect, RealPool(world.dataset), "cpu", experts, teacher=teacher, difficulty=even(world))
+
+
+def even(world: World) -> Difficulty:
+    return Difficulty(torch.zeros(len(world.dataset.train), dtype=torch.float64), high_is_hard=True)
 
 
 def works(config: DistillConfig, world: World) -> list[Work]:
@@ -110,7 +115,8 @@ def works(config: DistillConfig, world: World) -> list[Work]:
 def counted(config: DistillConfig, world: World, first: int) -> float:
     """Forward passes that as many operations make as two iterations from `first` on, each."""
     setting = assembled(config, world, ReselectConfig(beta=0.0))
-    state, guard = initial_state(config, setting.pool, CLASSES), Guard(0.01, world.dataset.class_names, float("nan"), "")
+    state = initial_state(config, setting.pool, CLASSES, difficulty=even(world))
+    guard = Guard(0.01, world.dataset.class_names, float("nan"), "")
     loop = loop_for(config.method)
     if first:
         loop(setting, state, first, None, guard, silent)
@@ -141,6 +147,8 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "frepo": ("frepo", 0, {"ipc": 3, "regression": {"networks": 2, "most_updates": 100}}),
     "rfad": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 2, "transform_rate": 0.0}}),
     "rfad with one network": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 1, "transform_rate": 0.0}}),
+    "selmatch": ("selmatch", 0, {"ipc": 3, "trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
+    "ccfs": ("ccfs", 0, {"ipc": 4, "iterations": 2, "curriculum": {"share": 0.5, "epochs": 3, "batch_size": 64}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 

@@ -19,7 +19,7 @@ from small_pipeline import Outcome, run_pipeline
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.artifacts.tables import ITE
-from bilp.config import METHODS, PipelineConfig, TeacherConfig
+from bilp.config import METHODS, PipelineConfig, PruneConfig, TeacherConfig
 from bilp.config.arms import planned_runs
 from bilp.data import open_dataset, read_source
 from bilp.data.ingestion import dataset_of
@@ -30,6 +30,7 @@ from bilp.evaluate import evaluate_synthetic, train_teacher
 from bilp.exchange import load_distilled
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.preflight import check_fit
+from bilp.pruning.prune import prune
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 from bilp.storage import objects
@@ -127,7 +128,8 @@ def test_every_method_takes_clips(name: str, tmp_path: Path) -> None:
         experts = collect_experts(dataset, None, config.experts, config.distill.network, root)
     teacher = train_teacher(dataset, TeacherConfig(network=FRAME_MEAN, epochs=1), 0, root) if method.needs_teacher else None
     plan = next(iter(planned_runs(config)))
-    run = start_run(dataset, None, plan.distill, plan.reselect, root, experts, teacher)
+    ranking = prune(dataset, None, PruneConfig(criterion="random").ranking, root) if plan.distill.ranks else None
+    run = start_run(dataset, None, plan.distill, plan.reselect, root, experts, teacher, ranking)
     for network in range(plan.distill.pretrained.networks):
         pretrain_network(run, network)
     reselect_round(run, 1)

@@ -12,6 +12,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
+from bilp.pruning.difficulty import Difficulty
 from bilp.teachers.stored_teacher import StoredTeacher
 
 
@@ -22,6 +23,7 @@ def reference(
     experts: ExpertBuffer | None = None,
     dtype: torch.dtype = torch.float32,
     teacher: StoredTeacher | None = None,
+    difficulty: Difficulty | None = None,
 ) -> Reference:
     """That of the method, on its own network. It trains pretrained networks itself, so none need exist."""
     bare = config
@@ -29,7 +31,7 @@ def reference(
         starting = getattr(config, field)
         without = starting.pretrained.model_copy(update={"networks": 0})
         bare = config.model_copy(update={field: starting.model_copy(update={"pretrained": without})})
-    setting = Setting.assemble(bare, ReselectConfig(beta=0.0), pool, "cpu", experts, classes, teacher=teacher)
-    state = initial_state(config, pool, classes, experts)
+    setting = Setting.assemble(bare, ReselectConfig(beta=0.0), pool, "cpu", experts, classes, teacher=teacher, difficulty=difficulty)
+    state = initial_state(config, pool, classes, experts, difficulty=difficulty)
     state.images = state.images.to(dtype)
     return REFERENCES[config.method](replace(setting, config=config), state)

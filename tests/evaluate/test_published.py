@@ -76,6 +76,8 @@ def test_the_tables_are_complete() -> None:
         "linba": 1,
         "haba": 3,
         "frepo": 8,
+        "selmatch": 10,
+        "ccfs": 10,
         "bilp-dc": 6,
         "bilp-dm": 4,
         "bilp-idc": 5,

@@ -180,9 +180,13 @@ class SyntheticFacts(Facts):
     """Set if the images follow from less, which lies beside them."""
     learned_labels: LearnedLabelFacts | None = None
     """Those that were learned with the images, as soft_labels."""
+    real: Ordinal | None = None
+    """How many of the images are real training samples as they are, if any are; `ipc` counts them."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if self.real is not None and self.real > self.images[0]:
+            raise ValueError(f"of {self.images[0]} images {self.real} are real")
         require_length(channels_of(self.shape), "channels", mean=self.mean, std=self.std)
         return self
 

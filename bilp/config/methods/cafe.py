@@ -62,6 +62,7 @@ CAFE = Method(
     matching="bilp.matching:alignment",
     loop="bilp.distill.loops.cafe:distill",
     work="bilp.costs.method_work:alignment",
+    real_part=True,
     brief={"alignment": {"watched": 3, "most_steps": 2, "most_epochs": 2}},
     schedule="bilp.distill.step.schedule:at_least",
 )

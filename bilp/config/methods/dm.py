@@ -22,6 +22,7 @@ DM = Method(
     values=_values,
     small=lambda cell: {"distill": {"iterations": 200}},
     independent_with={},
+    real_part=True,
     one_step=True,
     weighs=True,
     signed=True,

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bilp.config.methods import cafe, datm, dc, dm, frepo, haba, idc, idm, inversion, lgm, linba, ncfm, rded, rfad, trajectory
+from bilp.config.methods import (
+    cafe,
+    ccfs,
+    datm,
+    dc,
+    dm,
+    frepo,
+    haba,
+    idc,
+    idm,
+    inversion,
+    lgm,
+    linba,
+    ncfm,
+    rded,
+    rfad,
+    selmatch,
+    trajectory,
+)
 from bilp.config.methods.spec import Method
 from bilp.errors import ConfigError
 from bilp.registry import Registry
@@ -19,6 +37,8 @@ METHODS = Registry(
         *inversion.METHODS,
         *(*linba.METHODS, *haba.METHODS),
         *(*frepo.METHODS, *rfad.METHODS),
+        *selmatch.METHODS,
+        *ccfs.METHODS,
     ),
     group="bilp.methods",
 )

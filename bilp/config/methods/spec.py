@@ -138,6 +138,12 @@ class Method:
     inverts_teacher: bool = False
     """Whether synthetic images pass the teacher, which is the network of the run then, and are given statistics of its batch norm's inputs:
     teachers without batch norm are refused."""
+    needs_ranking: bool = False
+    """Whether it asks how hard real samples are, by the criterion of static pruning, whatever that keeps."""
+    real_part: bool = False
+    """Whether some images of its sets may be real ones that stay as they are (distill.real_part)."""
+    adds_real: bool = False
+    """Whether it puts real images into its sets by itself, whatever distill.real_part says."""
     dials: Rule = nothing
     """Dials that its paper sets where nobody gave them, and the criterion of static pruning."""
     check_experts: Callable[[Any, int, str], None] = any_experts
@@ -184,6 +190,9 @@ class Method:
     """What it compares: a function of its name and, by field, its own settings (see `bilp.matching.matching_for`)."""
     loop: str = "bilp.distill.loops.dm_dc:distill"
     """What moves the synthetic images (see `bilp.distill.loops.registry.Advance`)."""
+    begins: str = ""
+    """What makes the state before the first iteration, where `bilp.distill.step.initial` does not: a function of `distill`, the pool,
+    the classes, how hard samples are, and the images by class of the set that the run starts from, if there is one."""
     schedule: str = "bilp.distill.step.schedule:trained"
     """What trains the network between image steps: a function from `distill` to a Schedule."""
     networks: str = "bilp.distill.step.reselection:draw_trained_network"

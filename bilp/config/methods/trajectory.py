@@ -162,6 +162,7 @@ MTT = Method(
     no_effect="meets real samples only through its experts",
     needs_experts=True,
     check_experts=check_experts,
+    real_part=True,
     matching="bilp.matching:trajectories",
     loop="bilp.distill.loops.mtt:distill",
     carried="bilp.distill.loops.mtt:require_step_size",

@@ -18,7 +18,7 @@ from bilp.distill.step.divergence import Guard
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import decided_targets, deciding_step, draw_batches, targets
 from bilp.distill.step.setting import Setting
-from bilp.distill.step.state import DistillState
+from bilp.distill.step.state import DISTILLED, DistillState
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
 
@@ -134,16 +134,22 @@ class Iterations(ABC):
 
 
 class SharedStep:
-    """SGD with momentum on all synthetic images `[classes * ipc, C, H, W]` at once, which moves those of a state in place."""
+    """SGD with momentum on all synthetic images `[classes * ipc, C, H, W]` at once, which moves those of a state in place.
+
+    Those of a real part stay as they are, to the bit, whatever their gradient is.
+    """
 
     def __init__(self, setting: Setting, state: DistillState) -> None:
         self.images = state.images.detach().requires_grad_()
         self._optimizer = torch.optim.SGD([self.images], lr=setting.config.learning_rate, momentum=setting.config.momentum)
         self._optimizer.state[self.images]["momentum_buffer"] = state.momentum
+        self._moves: Tensor | None = None
+        if state.real is not None:
+            self._moves = (state.real == DISTILLED).to(self.images.device).view(-1, *[1] * (self.images.dim() - 1))
 
     def take(self, gradient: Tensor, learning_rate: float | None = None) -> None:
         """One step on the gradient with respect to the images, of the run's step size unless another is given."""
         if learning_rate is not None:
             self._optimizer.param_groups[0]["lr"] = learning_rate
-        self.images.grad = gradient
+        self.images.grad = gradient if self._moves is None else torch.where(self._moves, gradient, 0.0)
         self._optimizer.step()

@@ -30,6 +30,7 @@ from bilp.images.siamese import draw_siamese
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
+from bilp.pruning.difficulty import Difficulty
 from bilp.registry import resolve
 from bilp.seeds import generator, numbered_streams
 from bilp.teachers.stored_teacher import StoredTeacher
@@ -61,6 +62,8 @@ class Setting:
     """A network trained on all real samples of the data set, for methods that ask one."""
     supplied: Supplied | None = None
     """An encoder that a user supplies, which is `network` then."""
+    difficulty: Difficulty | None = None
+    """How hard real samples are, for methods that ask."""
 
     @classmethod
     def assemble(
@@ -74,6 +77,7 @@ class Setting:
         pretrained: PretrainedNetworks | None = None,
         teacher: StoredTeacher | None = None,
         supplied: Supplied | None = None,
+        difficulty: Difficulty | None = None,
     ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`.
 
@@ -90,6 +94,7 @@ class Setting:
             pretrained: networks that iterations start from.
             teacher: a network trained on all real samples, for methods that ask one.
             supplied: an encoder that takes the network's place.
+            difficulty: how hard real samples are, for methods that ask.
         """
         if config.pretrained.networks > 0 and pretrained is None:
             field, count = METHODS[config.method].pretrained, config.pretrained.networks
@@ -111,7 +116,7 @@ class Setting:
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
         parts = (config, reselect, pool, network, matching, schedule, torch.device(device), classes)
-        return cls(*parts, experts, pretrained, teacher, supplied)
+        return cls(*parts, experts, pretrained, teacher, supplied, difficulty)
 
     @cached_property
     def real_network(self) -> Network:

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from bilp.artifacts.tensors import Form, decode_tensors, encode_tensors, read_tensors, require_tensors, write_tensors
 
-PRUNER, METHOD, MOMENTUM = "pruner.", "method.", "momentum"
+PRUNER, METHOD, MOMENTUM, REAL = "pruner.", "method.", "momentum", "real"
 NO_MOMENTUM = (0,)
 """Shape of what stands for a momentum that is zero, because nothing is stepped."""
+DISTILLED = -1
+"""What stands in `DistillState.real` for an image that is not a real one."""
 
 
 @dataclass
@@ -39,11 +41,14 @@ class DistillState:
     """State of the adaptive pruner; empty without one."""
     method: dict[str, Tensor] = field(default_factory=dict)
     """What the method's loop carries from one iteration to the next; most carry nothing."""
+    real: Tensor | None = None
+    """The real part: sample_ids `[classes * ipc]`, int64, of images that are real ones as they are, and DISTILLED for the others; None for
+    a set that has none. On the CPU."""
 
     @classmethod
-    def start(cls, images: Tensor, labels: Tensor) -> DistillState:
+    def start(cls, images: Tensor, labels: Tensor, real: Tensor | None = None) -> DistillState:
         """The state before the first iteration."""
-        return cls(images=images, labels=labels, momentum=torch.zeros_like(images))
+        return cls(images=images, labels=labels, momentum=torch.zeros_like(images), real=real)
 
     def to(self, device: torch.device | str) -> DistillState:
         """A copy whose images, labels and momentum lie on `device`; the pruner works on the CPU."""
@@ -55,11 +60,13 @@ class DistillState:
             reference_loss=self.reference_loss,
             pruner=dict(self.pruner),
             method={name: value.to(device, copy=True) for name, value in self.method.items()},
+            real=None if self.real is None else self.real.clone(),
         )
 
 
 def encode_state(state: DistillState) -> bytes:
-    """The state as safetensors: `images`, `labels`, `momentum`, `iteration`, `reference_loss`, `pruner.*` and `method.*`."""
+    """The state as safetensors: `images`, `labels`, `momentum`, `iteration`, `reference_loss`, `pruner.*`, `method.*`, and `real` if
+    there is a real part."""
     return encode_tensors({**_carried(state), MOMENTUM: state.momentum})
 
 
@@ -102,6 +109,8 @@ def _carried(state: DistillState) -> dict[str, Tensor]:
         "iteration": torch.tensor(state.iteration, dtype=torch.int64),
         "reference_loss": torch.tensor(state.reference_loss, dtype=torch.float64),
     }
+    if state.real is not None:
+        tensors[REAL] = state.real
     tensors.update({PRUNER + name: value for name, value in state.pruner.items()})
     tensors.update({METHOD + name: value for name, value in state.method.items()})
     return tensors
@@ -112,7 +121,8 @@ def _state(tensors: dict[str, Tensor], where: str) -> DistillState:
     images = tuple(known["images"].shape) if "images" in known else ()
     if MOMENTUM in known and known[MOMENTUM].shape == NO_MOMENTUM:
         known[MOMENTUM] = torch.zeros(images)
-    require_tensors(known, {**_forms(images), "reference_loss": (torch.float64, ())}, where, finite=False)
+    own: dict[str, Form] = {REAL: (torch.int64, images[:1])} if REAL in known else {}
+    require_tensors(known, {**_forms(images), **own, "reference_loss": (torch.float64, ())}, where, finite=False)
     for name in ("images", MOMENTUM):
         require_tensors({name: known[name]}, {name: (torch.float32, images)}, where)
     return DistillState(
@@ -123,6 +133,7 @@ def _state(tensors: dict[str, Tensor], where: str) -> DistillState:
         reference_loss=float(known["reference_loss"]),
         pruner=_named(tensors, PRUNER),
         method=_named(tensors, METHOD),
+        real=known.get(REAL),
     )
 
 
