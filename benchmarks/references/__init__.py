@@ -11,7 +11,7 @@ from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.crops import CropReference
 from benchmarks.references.heads import HeadReference
-from benchmarks.references.inversion import InversionReference
+from benchmarks.references.inversion import InversionReference, ResidualReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
@@ -26,5 +26,6 @@ REFERENCES: dict[str, type[Reference]] = {
     **dict.fromkeys(("rded", "ca2d"), CropReference),
     "lgm": HeadReference,
     **dict.fromkeys(("sre2l", "cda", "lpld"), InversionReference),
+    "fadrm": ResidualReference,
 }
 """The reference of every method."""

@@ -13,6 +13,7 @@ from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
 from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
 from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.fadrm import ResidualConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
 from bilp.config.methods.inversion import ClassStatisticsConfig, InversionConfig
@@ -33,7 +34,18 @@ class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
     later = frozenset(
-        {PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "inversion", "class_statistics"}
+        {
+            PLUGIN,
+            "real_pass",
+            "gpu_revision",
+            "keep_rounds",
+            "characteristic",
+            "patches",
+            "linear",
+            "inversion",
+            "class_statistics",
+            "residual",
+        }
     )
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
@@ -42,7 +54,7 @@ class DistillConfig(Frozen):
 
     method: MethodName = DEFAULT_METHOD
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla), features (cafe, ncfm) or gradients
-    of linear classifiers (lgm); inversion of a teacher (sre2l, cda, lpld); or crops of real images that a teacher recognizes (rded,
+    of linear classifiers (lgm); inversion of a teacher (sre2l, cda, lpld, fadrm); or crops of real images that a teacher recognizes (rded,
     ca2d)."""
     ipc: Positive = 1
     """Synthetic images per class."""
@@ -64,9 +76,10 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
-    """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld), or of what characteristic.optimizer names (ncfm)."""
+    """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld, fadrm), or of what characteristic.optimizer names
+    (ncfm)."""
     momentum: Fraction = 0.5
-    """Momentum of SGD on the synthetic images; lgm, sre2l, cda and lpld have none."""
+    """Momentum of SGD on the synthetic images; lgm, sre2l, cda, lpld and fadrm have none."""
     outer_loops: Positive = 1
     """Image steps per network: of gradient matching (IDC and DREAM call them inner), and of ncfm, whose real batches stand meanwhile."""
     inner_epochs: Count = 1
@@ -92,13 +105,15 @@ class DistillConfig(Frozen):
     characteristic: CharacteristicConfig = CharacteristicConfig()
     """Settings of ncfm alone."""
     patches: PatchesConfig = PatchesConfig()
-    """Settings of rded and ca2d alone."""
+    """Settings of rded, ca2d and fadrm alone; of fadrm, residual.crops are its crops and inversion has its labels."""
     linear: LinearConfig = LinearConfig()
     """Settings of lgm alone."""
     inversion: InversionConfig = InversionConfig()
-    """Settings of sre2l, cda and lpld alone."""
+    """Settings of sre2l, cda, lpld and fadrm alone."""
     class_statistics: ClassStatisticsConfig = ClassStatisticsConfig()
     """Settings of lpld alone."""
+    residual: ResidualConfig = ResidualConfig()
+    """Settings of fadrm alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"

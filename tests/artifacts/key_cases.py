@@ -239,7 +239,8 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
     trained = {"augment", "gpu", "gpu_revision", "seed"}
     own = METHODS[distill.method].pretrained
     left = [name for name, value in distill if not isinstance(value, BaseModel) and name not in trained]
-    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", "inversion", "class_statistics", *others)]
+    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", *others)]
+    left += [f"{name}.*" for name in ("inversion", "class_statistics", "residual")]
     left += [f"{own}.{name}" for name in type(getattr(distill, own)).model_fields if name not in StartsFromPretrained.__dict__]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
     return Case(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bilp.config.methods import cafe, dc, dm, idc, idm, inversion, lgm, ncfm, rded, trajectory
+from bilp.config.methods import cafe, dc, dm, fadrm, idc, idm, inversion, lgm, ncfm, rded, trajectory
 from bilp.config.methods.spec import Method
 from bilp.errors import ConfigError
 from bilp.registry import Registry
@@ -15,7 +15,7 @@ METHODS = Registry(
     (
         *(*dm.METHODS, *dc.METHODS, *idc.METHODS, *idm.METHODS, *trajectory.METHODS, *cafe.METHODS),
         *(*ncfm.METHODS, *rded.METHODS, *lgm.METHODS),
-        *inversion.METHODS,
+        *(*inversion.METHODS, *fadrm.METHODS),
     ),
     group="bilp.methods",
 )
