@@ -14,7 +14,7 @@ from benchmarks.references.crops import CropReference
 from benchmarks.references.curriculum import CurriculumReference
 from benchmarks.references.hallucinated import HallucinatedReference
 from benchmarks.references.heads import HeadReference
-from benchmarks.references.inversion import InversionReference
+from benchmarks.references.inversion import InversionReference, ResidualReference
 from benchmarks.references.partly_real import PartlyRealReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.query import QueryReference
@@ -33,6 +33,7 @@ REFERENCES: dict[str, type[Reference]] = {
     "lgm": HeadReference,
     **dict.fromkeys(("datm", "pad"), AlignedReference),
     **dict.fromkeys(("sre2l", "cda", "lpld"), InversionReference),
+    "fadrm": ResidualReference,
     "linba": QueryReference,
     "haba": HallucinatedReference,
     "frepo": FeatureRegressionReference,

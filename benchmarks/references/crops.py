@@ -20,12 +20,12 @@ class CropReference(Reference):
         assert setting.teacher is not None
         self._teacher = setting.teacher.network(setting.pool.dataset, self.config.gpu, setting.device)
         self._pools = pools(self.config, setting.pool, setting.classes)
-        self._best: list[dict[int, tuple[float, Tensor]]] = [{} for _ in setting.classes]
+        self.best: list[dict[int, tuple[float, Tensor]]] = [{} for _ in setting.classes]
 
     def iteration(self, t: int) -> None:
         """See Reference."""
         settings, losses = self.config.patches, []
-        for best, ids, c in zip(self._best, self._pools, self.setting.classes, strict=True):
+        for best, ids, c in zip(self.best, self._pools, self.setting.classes, strict=True):
             everything = self.setting.pool.dataset.train.by_class()[c]
             boxes = dict(zip(everything.tolist(), crop_boxes(self.setting, t, c, everything).tolist(), strict=True))
             for sample in ids.tolist():
@@ -36,7 +36,7 @@ class CropReference(Reference):
                     best[sample] = (score, tile)
             ranked = sorted(best.values(), key=lambda kept: kept[0])[: self.config.ipc * settings.factor**2]
             losses.append(torch.tensor([score for score, _ in ranked]).mean())
-            self.images[self.setting.rows(c)] = self._joined([tile for _, tile in ranked])
+            self.images[self.setting.rows(c)] = self.joined([tile for _, tile in ranked])
         self.told(losses)
 
     def _tile(self, sample: int, box: list[int]) -> Tensor:
@@ -55,7 +55,7 @@ class CropReference(Reference):
         whole[:, top : top + tile.shape[-2], left : left + tile.shape[-1]] = tile[0]
         return whole
 
-    def _joined(self, tiles: list[Tensor]) -> Tensor:
+    def joined(self, tiles: list[Tensor]) -> Tensor:
         """Pictures `[ipc, C, H, W]` of tiles from the best to the worst: all first places, then all second ones."""
         factor, (height, width) = self.config.patches.factor, self.setting.side
         whole = torch.zeros(self.config.ipc, tiles[0].shape[1], height, width, device=tiles[0].device)

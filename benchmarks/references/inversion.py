@@ -1,4 +1,4 @@
-"""SRe2L, CDA and LPLD: the statistics of a whole batch at once, torch's Adam, views by PyTorch's own resampling, classes one by one."""
+"""SRe2L, CDA, LPLD and FADRM: statistics of a whole batch at once, torch's Adam, views by PyTorch's own resampling, classes one by one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.references.crops import CropReference
 from benchmarks.references.parts import Reference
 from bilp.config import METHODS
 from bilp.distill.step.setting import Setting
@@ -25,7 +26,8 @@ class InversionReference(Reference):
     def __init__(self, setting: Setting, state: DistillState) -> None:
         super().__init__(setting, state)
         self.network.to(state.images.dtype)
-        self._batches, self._leaves, self._optimizers = list[tuple[list[int], tuple[int, ...], int | None]](), list[Tensor](), []
+        self._batches = list[tuple[list[int], tuple[int, ...], int | None]]()
+        self._leaves, self._optimizers = list[Tensor](), list[torch.optim.Adam]()
         ipc, together = self.config.ipc, self.config.inversion.together
         classes = list(setting.classes)
         if METHODS[self.config.method].adaptive:
@@ -108,6 +110,35 @@ class InversionReference(Reference):
         for hook in hooks:
             hook.remove()
         return [passed.index(layer) for layer in self.layers()]
+
+
+class ResidualReference(InversionReference):
+    """FADRM: the patches of RDED's restatement, of each class those in the middle, and a new optimizer for every block."""
+
+    def __init__(self, setting: Setting, state: DistillState) -> None:
+        super().__init__(setting, state)
+        crops = CropReference(setting, state)
+        for t in range(self.config.residual.crops):
+            crops.iteration(t)
+        needed = self.config.ipc * self.config.patches.factor**2
+        for c, best in zip(setting.classes, crops.best, strict=True):
+            ranked = sorted(best.values(), key=lambda kept: kept[0])
+            middle = ranked[(len(ranked) - needed) // 2 :][:needed]
+            self.images[setting.rows(c)] = crops.joined([tile for _, tile in middle]).to(self.images)
+        self._patches = self.images.clone()
+        self._begin(1.0)
+
+    def iteration(self, t: int) -> None:
+        """See Reference."""
+        blocks = self.config.residual.blocks
+        if any(t == block * self.config.iterations // blocks for block in range(1, blocks)):
+            self._begin(self.config.residual.share)
+        super().iteration(t)
+
+    def _begin(self, share: float) -> None:
+        self.images = share * self.images + (1 - share) * self._patches
+        self._leaves = [self.images[rows].clone().requires_grad_() for rows, _, _ in self._batches]
+        self._optimizers = [torch.optim.Adam([leaf], lr=self.config.learning_rate, betas=(0.5, 0.9)) for leaf in self._leaves]
 
 
 def seen(images: Tensor, view: View) -> Tensor:

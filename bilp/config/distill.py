@@ -15,6 +15,7 @@ from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, name
 from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.ccfs import CurriculumConfig
 from bilp.config.methods.datm import DifficultyConfig
+from bilp.config.methods.fadrm import ResidualConfig
 from bilp.config.methods.frepo import FeatureRegressionConfig
 from bilp.config.methods.haba import HallucinatorsConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
@@ -43,6 +44,7 @@ class DistillConfig(Frozen):
         {
             *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"),
             *("inversion", "class_statistics", "memories", "hallucinators", "regression", "random_features", "real_part", "curriculum"),
+            "residual",
         }
     )
     by_rule = SHARED | {
@@ -53,7 +55,7 @@ class DistillConfig(Frozen):
     method: MethodName = DEFAULT_METHOD
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, datm, pad, haba, selmatch), features
     (cafe, ncfm) or gradients of linear classifiers (lgm); the loss on real images after a training (linba); kernel regression from the
-    synthetic images to real ones (frepo, rfad); inversion of a teacher (sre2l, cda, lpld); crops of real images that a teacher
+    synthetic images to real ones (frepo, rfad); inversion of a teacher (sre2l, cda, lpld, fadrm); crops of real images that a teacher
     recognizes (rded, ca2d); or real images that a small set teaches wrongly (ccfs)."""
     ipc: Positive = 1
     """Synthetic images per class."""
@@ -77,10 +79,10 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
-    """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld), of LAMB (frepo), of AdaBelief (rfad), or of what
+    """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld, fadrm), of LAMB (frepo), of AdaBelief (rfad), or of what
     characteristic.optimizer names (ncfm)."""
     momentum: Fraction = 0.5
-    """Momentum of SGD on the synthetic images; lgm, sre2l, cda and lpld have none."""
+    """Momentum of SGD on the synthetic images; lgm, sre2l, cda, lpld and fadrm have none."""
     outer_loops: Positive = 1
     """Image steps per network: of gradient matching (IDC and DREAM call them inner), and of ncfm, whose real batches stand meanwhile."""
     inner_epochs: Count = 1
@@ -108,13 +110,15 @@ class DistillConfig(Frozen):
     characteristic: CharacteristicConfig = CharacteristicConfig()
     """Settings of ncfm alone."""
     patches: PatchesConfig = PatchesConfig()
-    """Settings of rded and ca2d alone."""
+    """Settings of rded, ca2d and fadrm alone; of fadrm, residual.crops are its crops and inversion has its labels."""
     linear: LinearConfig = LinearConfig()
     """Settings of lgm alone."""
     inversion: InversionConfig = InversionConfig()
-    """Settings of sre2l, cda and lpld alone."""
+    """Settings of sre2l, cda, lpld and fadrm alone."""
     class_statistics: ClassStatisticsConfig = ClassStatisticsConfig()
     """Settings of lpld alone."""
+    residual: ResidualConfig = ResidualConfig()
+    """Settings of fadrm alone."""
     memories: MemoriesConfig = MemoriesConfig()
     """Settings of linba alone."""
     hallucinators: HallucinatorsConfig = HallucinatorsConfig()

@@ -141,6 +141,7 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "rded": ("rded", 0, {"patches": {"pool": 20}}),
     "lgm": ("lgm", 1, {"ipc": 3, "linear": {"pyramid": False, "copies": 2}}),
     "lpld": ("lpld", 1, {"ipc": 3, "iterations": 3, "rounds": 1}),
+    "fadrm": ("fadrm", 1, {"ipc": 3, "iterations": 3, "rounds": 1, "patches": {"pool": 9}, "residual": {"blocks": 2, "crops": 1}}),
     "sre2l": ("sre2l", 0, {"ipc": 3, "iterations": 2, "rounds": 1}),
     "linba": ("linba", 0, {"ipc": 6, "batch_real": 8, "init": "noise", "memories": {"steps": 4, "per_class": 4}}),
     "haba": ("haba", 0, {"ipc": 4, "hallucinators": {"count": 2}, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0}}),

@@ -1,4 +1,4 @@
-"""SRe2L, CDA and LPLD: against a slow restatement, resumption, shards, both levels of pruning, soft labels, and what is refused."""
+"""SRe2L, CDA, LPLD and FADRM: against a slow restatement, resumption, shards, both levels of pruning, soft labels, and what is refused."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.artifacts.run_layout import IMAGES, RECORD, reselect_uri
 from bilp.artifacts.tables import ITE
+from bilp.config import METHODS as METHOD_ENTRIES
 from bilp.config import DistillConfig, NetworkConfig, PipelineConfig, PruneConfig, ReselectConfig, TeacherConfig
 from bilp.config.methods.inversion import InversionConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, merge_round, reselect_round, start_run
 from bilp.distill.loops.inversion import LOGITS, SQUARES, distill, frozen_teacher, require_carried
+from bilp.distill.loops.registry import loop_for
+from bilp.distill.loops.residual import PATCHES, block_starts
+from bilp.distill.loops.residual import require_carried as require_residual
 from bilp.distill.soft_labels import divergence, read_soft_labels
 from bilp.distill.step import class_statistics
 from bilp.distill.step.batch import Batch
@@ -38,8 +42,10 @@ from bilp.errors import ConfigError, DamagedArtifact
 from bilp.evaluate import train_teacher
 from bilp.matching.statistics import running_moments
 from bilp.nets.by_device import ByDevice
+from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
+from bilp.registry import resolve
 from bilp.teachers.stored_teacher import StoredTeacher
 
 pytestmark = pytest.mark.slow
@@ -48,7 +54,7 @@ Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent
 OFF = ReselectConfig(beta=0.0)
 NORMED = NARROW.model_copy(update={"norm": "batch"})
-METHODS = pytest.mark.parametrize("method", ["sre2l", "cda", "lpld"])
+METHODS = pytest.mark.parametrize("method", ["sre2l", "cda", "lpld", "fadrm"])
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +65,17 @@ def teacher(store: Store) -> StoredTeacher:
 def config_of(method: str, own: dict[str, Any] | None = None, **changes: Any) -> DistillConfig:
     """Four iterations in two rounds; with views of every kind."""
     settings = {"smallest": 0.3, "roll": 2, "curriculum": 1.0 if method == "cda" else 0.0} | (own or {})
-    values = {"method": method, "iterations": 4, "rounds": 2, "network": NORMED, "augment": (), "init": "noise", "learning_rate": 0.2}
-    return spelled_out(values | {"inversion": InversionConfig.model_validate(settings)} | changes)
+    patches = {"patches": {"pool": 5}, "residual": {"blocks": 2, "crops": 2}} if method == "fadrm" else {}
+    values: dict[str, Any] = {
+        "method": method,
+        "iterations": 4,
+        "rounds": 2,
+        "network": NORMED,
+        "augment": (),
+        "init": "noise",
+        "learning_rate": 0.2,
+    }
+    return spelled_out(patches | values | {"inversion": InversionConfig.model_validate(settings)} | changes)
 
 
 def assemble(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, reselect: ReselectConfig = OFF) -> Setting:
@@ -69,7 +84,7 @@ def assemble(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, rese
 
 def _run(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, iterations: int) -> tuple[DistillState, list[Record]]:
     setting, state = assemble(config, pool, teacher), initial_state(config, pool)
-    return state, distill(setting, state, iterations, None, guard_for(setting))
+    return state, loop_for(config.method)(setting, state, iterations, None, guard_for(setting), silent)
 
 
 def go_through(run: str, rounds: int = 2) -> str:
@@ -88,6 +103,8 @@ def go_through(run: str, rounds: int = 2) -> str:
         ("lpld", {}, {"ipc": 3}),
         ("lpld", {"together": 2, "weight": 0.3, "first_layer": 2.0}, {"ipc": 3, "seed": 3}),
         ("lpld", {}, {"ipc": 2, "class_statistics": {"target": "teacher"}}),
+        ("fadrm", {}, {"ipc": 2}),
+        ("fadrm", {"together": 3}, {"ipc": 1, "residual": {"blocks": 3, "share": 0.2, "crops": 1}, "patches": {"pool": 8, "factor": 2}}),
     ],
     ids=str,
 )
@@ -151,8 +168,8 @@ def test_a_loop_that_is_cut_and_continued_arrives_at_the_same_bytes(few: Few, te
     state = initial_state(config, pool)
     for stop in (1, 1, 3, 4):
         setting = assemble(config, pool, teacher)  # another process reads the network again
-        distill(setting, state, stop, None, guard_for(setting))
-        require_carried(state.method, config, pool, "there")
+        loop_for(method)(setting, state, stop, None, guard_for(setting), silent)
+        resolve(METHOD_ENTRIES[method].carried)(state.method, config, pool, "there")
         state = state.to("cpu")
     assert encode_state(state) == encode_state(whole)
     pixels = whole.images * torch.tensor(pool.dataset.std).view(-1, 1, 1) + torch.tensor(pool.dataset.mean).view(-1, 1, 1)
@@ -279,6 +296,23 @@ def test_what_is_carried_is_checked(few: Few, teacher: StoredTeacher) -> None:
     ):
         with pytest.raises(DamagedArtifact, match=problem):
             require_carried({**state.method, **change}, config, pool, "here")
+
+
+def test_patches_are_those_of_medium_difficulty_and_come_in_again_between_blocks(few: Few, teacher: StoredTeacher) -> None:
+    config, pool = config_of("fadrm", ipc=2, learning_rate=1e-9, residual={"blocks": 4, "share": 0.25, "crops": 1}), few(5)
+    state, _ = _run(config, pool, teacher, 1)
+    patches = state.method[PATCHES]
+    torch.testing.assert_close(state.images, patches, rtol=0.0, atol=1e-6)  # at this step size
+    state.images.copy_(initial_state(config, pool).images.clamp(-0.3, 0.3))
+    before = state.images.clone()
+    setting = assemble(config, pool, teacher)
+    loop_for("fadrm")(setting, state, 2, None, guard_for(setting), silent)
+    torch.testing.assert_close(state.images, 0.25 * before + 0.75 * patches, rtol=0.0, atol=1e-6)
+    assert block_starts(config) == [0, 1, 2, 3]
+    assert block_starts(config.model_copy(update={"iterations": 10})) == [0, 2, 5, 7]
+    assert block_starts(config.model_copy(update={"iterations": 2})) == [0, 1]
+    with pytest.raises(DamagedArtifact, match="here"):
+        require_residual({**state.method, PATCHES: patches[:3]}, config, pool, "here")
 
 
 def test_what_is_refused(store: Store, few: Few, teacher: StoredTeacher, tmp_path: Path) -> None:

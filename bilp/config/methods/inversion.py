@@ -68,7 +68,16 @@ def _views(cell: Cell) -> dict[str, Any]:
     return {"roll": 32 if side >= LARGE_SIDE else 4, "smallest": 1.0 if small else 0.08, "flip": flip}
 
 
-def _inverted(cell: Cell, iterations: int, rate: float, weight: float, **more: Any) -> dict[str, Any]:
+def inverted(cell: Cell, iterations: int, rate: float, weight: float, **more: Any) -> dict[str, Any]:
+    """Values of a method that inverts a teacher with batch norm.
+
+    Args:
+        cell: what they are for.
+        iterations: of the run.
+        rate: step size of Adam.
+        weight: that of the statistics.
+        more: further settings of `inversion`.
+    """
     own = {"weight": weight, "curriculum": 0.0, **_views(cell), **more}
     distill = {"iterations": iterations, "learning_rate": rate, "init": "noise", "augment": [], "inversion": own}
     batch_norm = {"norm": "batch"}
@@ -78,20 +87,20 @@ def _inverted(cell: Cell, iterations: int, rate: float, weight: float, **more: A
 def _sre2l(cell: Cell) -> dict[str, Any]:
     """Of the program's scripts: 4000 iterations, 1000 for CIFAR."""
     if cell.dataset == TINY_IMAGENET:
-        return _inverted(cell, 4000, 0.1, 1.0)
-    return _inverted(cell, 1000 if _views(cell)["smallest"] == 1.0 else 4000, 0.25, 0.01)
+        return inverted(cell, 4000, 0.1, 1.0)
+    return inverted(cell, 1000 if _views(cell)["smallest"] == 1.0 else 4000, 0.25, 0.01)
 
 
 def _cda(cell: Cell) -> dict[str, Any]:
     """Of the program's scripts; CIFAR, on which it has none, gets the crops that make the method."""
     rate, weight = (0.4, 0.05) if cell.dataset == TINY_IMAGENET else (0.25, 0.01)
-    return _inverted(cell, 4000, rate, weight, smallest=0.08, curriculum=1.0)
+    return inverted(cell, 4000, rate, weight, smallest=0.08, curriculum=1.0)
 
 
 def _lpld(cell: Cell) -> dict[str, Any]:
     """Of the program's scripts."""
     rate, weight = (0.1, 0.05) if cell.dataset == TINY_IMAGENET else (0.25, 0.01)
-    return _inverted(cell, 4000, rate, weight)
+    return inverted(cell, 4000, rate, weight)
 
 
 def _small(cell: Cell) -> dict[str, Any]:

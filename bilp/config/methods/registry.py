@@ -10,6 +10,7 @@ from bilp.config.methods import (
     datm,
     dc,
     dm,
+    fadrm,
     frepo,
     haba,
     idc,
@@ -33,12 +34,8 @@ METHODS = Registry(
     (
         *(*dm.METHODS, *dc.METHODS, *idc.METHODS, *idm.METHODS, *trajectory.METHODS, *cafe.METHODS),
         *(*ncfm.METHODS, *rded.METHODS, *lgm.METHODS),
-        *datm.METHODS,
-        *inversion.METHODS,
-        *(*linba.METHODS, *haba.METHODS),
-        *(*frepo.METHODS, *rfad.METHODS),
-        *selmatch.METHODS,
-        *ccfs.METHODS,
+        *(*datm.METHODS, *inversion.METHODS, *fadrm.METHODS, *linba.METHODS, *haba.METHODS),
+        *(*frepo.METHODS, *rfad.METHODS, *selmatch.METHODS, *ccfs.METHODS),
     ),
     group="bilp.methods",
 )

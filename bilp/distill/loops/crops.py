@@ -101,8 +101,11 @@ class CropIterations(Iterations):
 
     def _best(self, place: int) -> Tensor:
         """Within a class, the images whose crops are chosen: the lowest cross-entropy first, of equal ones the first of the pool."""
-        config = self.setting.config
-        return self.state.method[SCORES][self._rows(place)].argsort(stable=True)[: tiles_of_class(config)]
+        return self._ranked(place)[: tiles_of_class(self.setting.config)]
+
+    def _ranked(self, place: int) -> Tensor:
+        """Within a class, all images, by the cross-entropy of their best crops."""
+        return self.state.method[SCORES][self._rows(place)].argsort(stable=True)
 
     def _put_together(self) -> None:
         """The synthetic images of the crops that are best so far, and what the teacher says of them."""

@@ -117,9 +117,13 @@ class InversionIterations(Iterations):
         assert batch.class_index is not None
         return self._of_class[batch.class_index][2]
 
+    def steps_before(self, number: int) -> int:
+        """Steps that the moments of the optimizer hold when iteration `number` begins."""
+        return number
+
     def _step(self, gradient: Tensor, number: int) -> None:
         """Adam (Kingma & Ba 2015), and pixels back into their range."""
-        state, count = self.state, number + 1
+        state, count = self.state, self.steps_before(number) + 1
         rate = self.setting.config.learning_rate * (1.0 + math.cos(math.pi * number / self.setting.config.iterations)) / 2.0
         state.momentum.lerp_(gradient, 1.0 - FIRST)
         squares = state.method[SQUARES].mul_(SECOND).addcmul_(gradient, gradient, value=1.0 - SECOND)
