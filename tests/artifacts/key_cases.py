@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from bilp.atlas.publishing import publish_summary
 from bilp.config import (
     METHODS,
+    CurriculumConfig,
     DistillConfig,
     LinearConfig,
     PruneConfig,
@@ -36,6 +37,9 @@ from bilp.distill import distill_round, reselect_round, start_run
 from bilp.experts.train_experts import train_expert
 from bilp.scoring.trial import score_trial
 
+COUNT = {"config.count": "how many experts there are changes none of them"}
+OF_CURRICULUM = ("start", "full_from", "dropped", "dropped_from", "score.*")
+NO_CURRICULUM = {f"config.curriculum.{name}": "without a criterion there is no curriculum" for name in OF_CURRICULUM}
 WINDOWS = {
     "config.init_epochs": "which epochs are averaged is in the key of the summary",
     "config.converge_epochs": "as init_epochs",
@@ -190,10 +194,11 @@ def learners(world: World) -> dict[str, Case]:
         Expert(config=EXPERTS),
         {"dataset": world.dataset, "selection": None},
         {"dataset": world.other_dataset, "selection": world.selection},
-        left_out={"config.count": "how many experts there are changes none of them"},
+        left_out=COUNT | NO_CURRICULUM,
         read_anyway=frozenset({"config.count"}),
     )
-    return {"experts": every}
+    following = EXPERTS.model_copy(update={"curriculum": CurriculumConfig(criterion="el2n", score=SCORE)})
+    return {"experts": every, "curriculum": replace(every, settings=Expert(config=following), left_out=COUNT)}
 
 
 def buffers(world: World) -> dict[str, Case]:
@@ -203,7 +208,7 @@ def buffers(world: World) -> dict[str, Case]:
 
     inputs = {"dataset": world.dataset, "selection": None}
     others = {"dataset": world.other_dataset, "selection": world.selection}
-    return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained)}
+    return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained, left_out=NO_CURRICULUM)}
 
 
 VALIDATED = (
@@ -239,7 +244,7 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
     trained = {"augment", "gpu", "gpu_revision", "seed"}
     own = METHODS[distill.method].pretrained
     left = [name for name, value in distill if not isinstance(value, BaseModel) and name not in trained]
-    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", *others)]
+    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "difficulty", "alignment", "patches", "linear", *others)]
     left += [f"{own}.{name}" for name in type(getattr(distill, own)).model_fields if name not in StartsFromPretrained.__dict__]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
     return Case(

@@ -34,6 +34,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "cafe": {"alignment": {"measured_per_class": 10}},
     "mtt": {"trajectory": {"steps": 3}},
     "tesla": {"trajectory": {"steps": 3}},
+    "datm": {"trajectory": {"steps": 3}},
+    "pad": {"trajectory": {"steps": 3}},
 }
 
 

@@ -119,6 +119,7 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "ncfm": ("ncfm", 0, {"ipc": 2, "batch_real": 8, "outer_loops": 2, "characteristic": {"frequencies": 512}}),
     "rded": ("rded", 0, {"patches": {"pool": 20}}),
     "lgm": ("lgm", 1, {"ipc": 3, "linear": {"pyramid": False, "copies": 2}}),
+    "datm": ("datm", 1, {"ipc": 3, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 
@@ -134,7 +135,7 @@ def test_an_iteration_takes_the_operations_that_its_formula_says(name: str, worl
 
 def test_every_method_has_a_formula() -> None:
     assert {METHODS[name].name for name in METHODS if METHODS[name].work} == set(METHODS)
-    assert {CASES[name][0] for name in CASES} | {"dsa", "ca2d"} == set(METHODS)  # whose formulas are those of dc and rded
+    assert {CASES[name][0] for name in CASES} | {"dsa", "ca2d", "pad"} == set(METHODS)  # whose formulas are those of dc, rded and datm
 
 
 MEASURED = {"dm": {}, "dc": {}, "idc": {"idc": {"train_samples": 0}}, "idm": {}, "cafe": {}}
