@@ -76,8 +76,8 @@ def _dataset_rules(method: Method, cell: Cell) -> dict[str, Any]:
 
 
 def _clip_rules(method: Method, source: SourceEntry, by_method: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows where samples are clips: networks that take these, those of a curriculum too, if the method has one; no siamese augmentation, which no paper has on clips, unless
-    the method is named for it; and evaluation on clips of which half are mirrored (Wang et al. 2024)."""
+    """What follows where samples are clips: networks that take these, in the method's curriculum too; no siamese augmentation, which no
+    paper has on clips, unless the method is named for it; and evaluation on clips of which half are mirrored (Wang et al. 2024)."""
     if source.media != "video":
         return {}
     network = {"name": source.network or FRAME_MEAN}

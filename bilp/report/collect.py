@@ -40,6 +40,7 @@ from bilp.pruning.prune import selection_rows
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
+from bilp.report.learned_labels import mean_labels
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.search.found import KIND as SEARCH
@@ -122,6 +123,8 @@ class Run:
     final: Snapshot
     tiles: pd.DataFrame | None = None
     """Where the tiles of the images come from, rows of `bilp.distill.patches_product.TILES`; None of images that are not made of tiles."""
+    mean_labels: np.ndarray | None = None
+    """The mean soft label of the images of each class, `[classes, classes]`; None of a set that learned none."""
 
     @property
     def signed(self) -> bool:
@@ -312,6 +315,7 @@ def _run(source: RunSource, dataset: Dataset, shown: Sequence[int]) -> Run:
         snapshots=tuple(_snapshots(source, list(there.values()), dataset, shown)) if source.experiment == 0 else (),
         final=_snapshot("final", *load_synthetic(synthetic_uri(source.uri)), dataset, shown, None),
         tiles=_tiles(source, len(labels)),
+        mean_labels=mean_labels(open_artifact(synthetic_uri(source.uri), SYNTHETIC)),
     )
 
 

@@ -14,6 +14,7 @@ from bilp.data import Dataset
 from bilp.report.collect import Run, Snapshot, of_leading_arm
 from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
+from bilp.report.learned_labels import LabelRow, label_rows
 from bilp.report.source import origin_words
 from bilp.report.tile_sources import tile_rows
 from bilp.report.wording import arm_words, of_class
@@ -37,6 +38,8 @@ class Synthetic:
     size: str
     tiles: tuple[GalleryRow, ...] = ()
     """The first image of each class and what its tiles were cut out of, if it is made of tiles."""
+    labels: tuple[LabelRow, ...] = ()
+    """What the soft labels of each class say, if they were learned."""
 
 
 def loss_chart(runs: Sequence[Run], loss: str = "matching loss") -> Markup | None:
@@ -71,6 +74,7 @@ def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Sy
         per_class=per_class,
         size="large" if per_class <= 2 else "",
         tiles=tile_rows(told, dataset, shown),
+        labels=label_rows(told.mean_labels, dataset, shown),
     )
 
 

@@ -138,7 +138,8 @@ def test_rounds_that_imitate_experts(method: str, dataset: str, on_both: Callabl
     steps = {"steps": 3, "expert_epochs": 1, "max_start": 1}
     config = settings(
         dataset="digits", method=method, experts={"count": 2, "epochs": 2},
-        distill={"rounds": 1, "iterations": 2, "network": NARROW, "trajectory": steps, **EASY.get(method, {})}, arms=("unpruned",), reselect={"beta": 0.0},
+        distill={"rounds": 1, "iterations": 2, "network": NARROW, "trajectory": steps, **EASY.get(method, {})},
+        arms=("unpruned",), reselect={"beta": 0.0},
     )  # fmt: skip
 
     def stage(root: str, device: str) -> str:
