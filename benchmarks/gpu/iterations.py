@@ -29,7 +29,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "idm": {"idm": {"train_steps": 2, "networks": 2, "trained": 2}},
     "cafe": {"alignment": {"most_steps": 2, "most_epochs": 2, "watched": 2}},
     "lgm": {"idc": {"cutmix": 0.0, "pretrained": {"networks": 0, "epochs": 5, "learning_rate": 0.1}}, "linear": {"copies": 2}},
-    **{name: {"trajectory": {"steps": 4}} for name in ("mtt", "tesla", "haba")},
+    **{name: {"trajectory": {"steps": 4}} for name in ("mtt", "tesla", "datm", "pad", "haba")},
     "ncfm": {"characteristic": {"frequencies": 64}},
     "linba": {"memories": {"steps": 2}},
     "frepo": {"regression": {"networks": 2}},
@@ -54,7 +54,7 @@ def beginning(config: DistillConfig, device: torch.device, per_class: int | None
     pool = RealPool(cast(Dataset, Noise(CLASSES, per_class or least, SHAPE)))
     experts, networks = beforehand(config, pool.dataset)
     setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, experts, pretrained=networks)
-    return setting, initial_state(config, pool).to(device)
+    return setting, initial_state(config, pool, experts=experts, device=device).to(device)
 
 
 def advance(setting: Setting, state: DistillState, number: int = 1, progress: Progress = silent) -> None:

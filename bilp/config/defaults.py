@@ -75,17 +75,18 @@ def _dataset_rules(method: Method, cell: Cell) -> dict[str, Any]:
     return merge(common, method.small(cell))
 
 
-def _clip_rules(method: Method, source: SourceEntry) -> dict[str, Any]:
-    """What follows where samples are clips: networks that take these; no siamese augmentation, which no paper has on clips, unless
-    the method is named for it; and evaluation on clips of which half are mirrored (Wang et al. 2024)."""
+def _clip_rules(method: Method, source: SourceEntry, by_method: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows where samples are clips: networks that take these, in the method's curriculum too; no siamese augmentation, which no
+    paper has on clips, unless the method is named for it; and evaluation on clips of which half are mirrored (Wang et al. 2024)."""
     if source.media != "video":
         return {}
     network = {"name": source.network or FRAME_MEAN}
     named_for_it = any(other.augmented_as == method.name for other in METHODS.values())
     evaluate = {"augment": ["flip"], "augment_each": [], "augment_always": [], "augment_after": [], "teacher": {"network": network}}
+    curriculum = {"curriculum": {"score": {"network": network}}} if get(by_method, "experts.curriculum") else {}
     return {
         "score": {"network": network},
-        "experts": {"augment": []},
+        "experts": {"augment": [], **curriculum},
         "distill": {"network": network, **({} if named_for_it else {"augment": []})},
         "evaluate": {"networks": [network], **evaluate},
     }
@@ -129,7 +130,8 @@ def _dial_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     for dial, paths in DIAL_PATHS.items():
         yield f"dial {dial}", merge_all(*(nest(path, getattr(dials, dial)) for path in paths))
     yield USUAL.format(dataset), set_values(SOURCES[dataset].usual)
-    by_method, by_dataset = method.values(cell), merge(_dataset_rules(method, cell), _clip_rules(method, SOURCES[dataset]))
+    by_method = method.values(cell)
+    by_dataset = merge(_dataset_rules(method, cell), _clip_rules(method, SOURCES[dataset], by_method))
     smallest = _smallest_class(merge(by_method, by_dataset), cell)
     yield "dial ipc (real initialization needs as many samples)", {"prune": {"minimum_per_class": smallest}}
     yield f"method {name} {method.values_for.format(dataset=dataset, ipc=dials.ipc)}", by_method

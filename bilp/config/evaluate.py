@@ -108,7 +108,7 @@ class EvaluateConfig(Frozen):
     learning_rate: Rate = 0.01
     """Step size at the beginning."""
     learned_rate: bool = True
-    """Train on a synthetic set with the step size that was learned with it (mtt, tesla) instead of learning_rate."""
+    """Train on a synthetic set with the step size that was learned with it (trajectory matching) instead of learning_rate."""
     momentum: Fraction = 0.9
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4

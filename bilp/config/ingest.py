@@ -110,7 +110,7 @@ class IngestConfig(Frozen):
     """Mean and standard deviation of the channels: auto takes the published ones of a known data set and measures others;
     measured always measures; a name takes the published ones of that data set."""
     whitening: Annotated[Literal["none", "zca"], NoneIsAChoice] = "none"
-    """What becomes of pixels in [0, 1]: they are normalized, or whitened by ZCA of the training images (some cells of mtt, tesla)."""
+    """What becomes of pixels in [0, 1]: they are normalized, or whitened by ZCA of the training images (in some cells)."""
     whitening_epsilon: Rate = 0.1
     """What is added to the eigenvalues of their covariance before its root is taken."""
 

@@ -85,7 +85,7 @@ class PipelineConfig(Frozen):
     search: SearchConfig = SearchConfig()
     """Settings of the search for what says search."""
     experts: ExpertsConfig = ExpertsConfig()
-    """Settings of the experts, which only mtt, tesla and selmatch need."""
+    """Settings of the experts, which only methods of trajectory matching need (mtt, tesla, datm, pad, selmatch, haba)."""
     reselect: ReselectConfig = ReselectConfig()
     """Settings of adaptive pruning."""
     distill: DistillConfig = Field(default_factory=lambda: PipelineConfig().distill)  # always handed in by _fill_in

@@ -213,10 +213,10 @@ def loss_gradient(network: Network, weights: Vectors, batch: Tensor, labels: Ten
 
 
 class TrajectoryMatching(Matching):
-    """MTT and TESLA where a matching is asked for what only a mean of real samples can answer: all of it is refused."""
+    """Trajectory matching where a matching is asked for what only a mean of real samples can answer: all of it is refused."""
 
     def __init__(self, name: str) -> None:
-        """`name` is mtt or tesla."""
+        """`name` is that of the method."""
         self.name = name
 
     def check(self, network: Network, images: Tensor, labels: Tensor) -> None:

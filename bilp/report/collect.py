@@ -40,6 +40,7 @@ from bilp.pruning.prune import selection_rows
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
+from bilp.report.learned_labels import mean_labels
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.search.found import KIND as SEARCH
@@ -124,6 +125,8 @@ class Run:
     """Where the tiles of the images come from, rows of `bilp.distill.patches_product.TILES`; None of images that are not made of tiles."""
     real: np.ndarray | None = None
     """sample_ids `[M]` of the images of `final`, DISTILLED for those that are not real; None of a set without a real part."""
+    mean_labels: np.ndarray | None = None
+    """The mean soft label of the images of each class, `[classes, classes]`; None of a set that learned none."""
 
     @property
     def signed(self) -> bool:
@@ -326,6 +329,7 @@ def _run(source: RunSource, dataset: Dataset, shown: Sequence[int]) -> Run:
         final=_snapshot("final", images, set_labels, dataset, shown, None),
         tiles=_tiles(source, len(labels)),
         real=_real(source, set_labels, dataset, shown),
+        mean_labels=mean_labels(open_artifact(synthetic_uri(source.uri), SYNTHETIC)),
     )
 
 

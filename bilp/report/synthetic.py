@@ -14,6 +14,7 @@ from bilp.data import Dataset
 from bilp.report.collect import Run, Snapshot, of_leading_arm
 from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
+from bilp.report.learned_labels import LabelRow, label_rows
 from bilp.report.real_rows import RealRow, mine_in_words, real_rows, real_words
 from bilp.report.source import origin_words
 from bilp.report.tile_sources import tile_rows
@@ -42,6 +43,8 @@ class Synthetic:
     """Real images of the set, if it has any, of the arm of the strip."""
     real_count: str = ""
     """How many there are of how many images, in words."""
+    labels: tuple[LabelRow, ...] = ()
+    """What the soft labels of each class say, if they were learned."""
 
 
 def loss_chart(runs: Sequence[Run], loss: str = "matching loss") -> Markup | None:
@@ -78,6 +81,7 @@ def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Sy
         tiles=tile_rows(told, dataset, shown),
         real=real_rows(told, dataset, shown),
         real_count=real_words(told),
+        labels=label_rows(told.mean_labels, dataset, shown),
     )
 
 

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from bilp.atlas.publishing import publish_summary
 from bilp.config import (
     METHODS,
+    CurriculumConfig,
     DistillConfig,
     LinearConfig,
     PruneConfig,
@@ -37,6 +38,9 @@ from bilp.distill import distill_round, reselect_round, start_run
 from bilp.experts.train_experts import train_expert
 from bilp.scoring.trial import score_trial
 
+COUNT = {"config.count": "how many experts there are changes none of them"}
+OF_CURRICULUM = ("start", "full_from", "dropped", "dropped_from", "score.*")
+NO_CURRICULUM = {f"config.curriculum.{name}": "without a criterion there is no curriculum" for name in OF_CURRICULUM}
 WINDOWS = {
     "config.init_epochs": "which epochs are averaged is in the key of the summary",
     "config.converge_epochs": "as init_epochs",
@@ -191,10 +195,11 @@ def learners(world: World) -> dict[str, Case]:
         Expert(config=EXPERTS),
         {"dataset": world.dataset, "selection": None},
         {"dataset": world.other_dataset, "selection": world.selection},
-        left_out={"config.count": "how many experts there are changes none of them"},
+        left_out=COUNT | NO_CURRICULUM,
         read_anyway=frozenset({"config.count"}),
     )
-    return {"experts": every}
+    following = EXPERTS.model_copy(update={"curriculum": CurriculumConfig(criterion="el2n", score=SCORE)})
+    return {"experts": every, "curriculum": replace(every, settings=Expert(config=following), left_out=COUNT)}
 
 
 def buffers(world: World) -> dict[str, Case]:
@@ -204,7 +209,7 @@ def buffers(world: World) -> dict[str, Case]:
 
     inputs = {"dataset": world.dataset, "selection": None}
     others = {"dataset": world.other_dataset, "selection": world.selection}
-    return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained)}
+    return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained, left_out=NO_CURRICULUM)}
 
 
 VALIDATED = (

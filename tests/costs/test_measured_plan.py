@@ -36,6 +36,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "tesla": {"trajectory": {"steps": 3}},
     "haba": {"trajectory": {"steps": 3}},
     "linba": {"memories": {"steps": 3}},
+    "datm": {"trajectory": {"steps": 3}},
+    "pad": {"trajectory": {"steps": 3}},
 }
 
 

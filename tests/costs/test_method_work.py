@@ -150,6 +150,7 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "rfad with one network": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 1, "transform_rate": 0.0}}),
     "selmatch": ("selmatch", 0, {"ipc": 3, "trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
     "ccfs": ("ccfs", 0, {"ipc": 4, "iterations": 2, "curriculum": {"share": 0.5, "epochs": 3, "batch_size": 64}}),
+    "datm": ("datm", 1, {"ipc": 3, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 
@@ -165,7 +166,7 @@ def test_an_iteration_takes_the_operations_that_its_formula_says(name: str, worl
 
 def test_every_method_has_a_formula() -> None:
     assert {METHODS[name].name for name in METHODS if METHODS[name].work} == set(METHODS)
-    assert {CASES[name][0] for name in CASES} | {"dsa", "ca2d", "cda"} == set(METHODS)  # those of dc, rded, sre2l
+    assert {CASES[name][0] for name in CASES} | {"dsa", "ca2d", "cda", "pad"} == set(METHODS)  # those of dc, rded, sre2l, datm
 
 
 def test_an_encoder_that_is_supplied_takes_the_operations_that_its_formulas_say(world: World, tmp_path: Path) -> None:

@@ -36,6 +36,13 @@ def sizes(artifact: Artifact, *names: str) -> int:
 
 CARRYING: dict[str, dict[str, Any]] = {
     "mtt": {"experts": {"count": 2, "epochs": 3}, "distill": {"trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 1}}},
+    "datm": {
+        "experts": {"count": 2, "epochs": 3},
+        "distill": {
+            "trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 1},
+            "difficulty": {"early_max_start": 0, "expansion": 4},
+        },
+    },
     "idm": {"distill": {"idm": {"new_every": 2, "most_networks": 5, "train_steps": 1}, "keep_rounds": 2}},
     "ncfm": {"distill": {"characteristic": {"frequencies": 64, "pretrained": {"networks": 2, "epochs": 2, "batch_size": 64}}}},
     "idc": {"distill": {"outer_loops": 1, "decode": {"factor": 2}, "idc": {"pretrained": {"networks": 2, "epochs": 1}}}},

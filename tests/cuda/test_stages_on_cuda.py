@@ -130,12 +130,16 @@ def whole_run(dataset: str, config: Any, root: str, device: str, experts: str | 
     return finish_run(run)
 
 
-@pytest.mark.parametrize("method", ["mtt", "tesla"])
+EASY: dict[str, dict[str, Any]] = {"datm": {"difficulty": {"early_max_start": 0}}}
+
+
+@pytest.mark.parametrize("method", ["mtt", "tesla", "datm"])
 def test_rounds_that_imitate_experts(method: str, dataset: str, on_both: Callable[[Stage], None]) -> None:
     steps = {"steps": 3, "expert_epochs": 1, "max_start": 1}
     config = settings(
         dataset="digits", method=method, experts={"count": 2, "epochs": 2},
-        distill={"rounds": 1, "iterations": 2, "network": NARROW, "trajectory": steps}, arms=("unpruned",), reselect={"beta": 0.0},
+        distill={"rounds": 1, "iterations": 2, "network": NARROW, "trajectory": steps, **EASY.get(method, {})},
+        arms=("unpruned",), reselect={"beta": 0.0},
     )  # fmt: skip
 
     def stage(root: str, device: str) -> str:

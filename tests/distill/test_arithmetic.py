@@ -11,7 +11,7 @@ from tiers import first_tier
 from tiny_distillation import Store, assemble, guard_for, small_config
 from tiny_experts import EXPERTS, experts, trajectory_config
 
-from bilp.config import DistillConfig, NetworkConfig, PipelineConfig, PruneConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, PruneConfig, ReselectConfig
 from bilp.config.explain import explain
 from bilp.config.methods import optimizing
 from bilp.data.pool import RealPool
@@ -65,7 +65,7 @@ def test_it_is_part_of_the_key_and_changes_no_byte_on_a_cpu(store: Store) -> Non
 
 
 def config_of(method: str) -> DistillConfig:
-    if method in ("mtt", "tesla", "haba"):
+    if METHODS[method].needs_experts:
         return trajectory_config(method, ipc=2, **({"hallucinators": {"count": 2}} if method == "haba" else {}))
     changes: dict[str, Any] = {"ipc": 2, "network": NetworkConfig(width=8, depth=2), "batch_real": 6}
     if method in ("idc", "dream"):
@@ -85,7 +85,7 @@ def config_of(method: str) -> DistillConfig:
 def test_channels_last_is_a_matter_of_rounding_for_every_method(few: Few, store: Store, method: str) -> None:
     """What `place` does to a network on a GPU, done to one on the CPU: every operation on the way must take such maps."""
     config, pool, buffer = config_of(method), few(8), None
-    if method in ("mtt", "tesla", "haba"):
+    if METHODS[method].needs_experts:
         selection = prune(store.uri, None, PruneConfig(criterion="random", keep=0.1), store.root)
         buffer = ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1})))
     adaptive = ReselectConfig(beta=0.2, interval=2) if buffer is None else ReselectConfig(beta=0.0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_distillation import NARROW, Store, guard_for
+from tiny_distillation import NARROW, Store, assert_follows, guard_for
 from tiny_experts import experts, trajectory_config
 from tiny_reference import reference
 
@@ -40,6 +41,7 @@ from bilp.pruning.prune import prune
 pytestmark = pytest.mark.slow
 
 Few = Callable[[int], RealPool]
+HERE = Path(__file__).parent
 OFF = ReselectConfig(beta=0.0)
 
 
@@ -86,6 +88,23 @@ def test_loop_equals_the_slow_restatement(few: Few, buffer: ExpertBuffer, ipc: i
     assert (state.method["labels"] - slow.logits).norm() < 2e-3 * (slow.logits - first).norm()
     assert float(state.method["step_size"]) == pytest.approx(float(slow.step_size), rel=1e-5)
     assert (slow.logits - first).norm() > 1e-3
+
+
+def curve_config(method: str) -> DistillConfig:
+    """That of the stored curves."""
+    config = aligned_config(ipc=2, iterations=20, difficulty={"shallow": 0.5 if method == "pad" else 0.0})
+    return config.model_copy(update={"method": method})
+
+
+@pytest.mark.parametrize("method", ["datm", "pad"])
+def test_twenty_steps_follow_the_stored_curve(few: Few, buffer: ExpertBuffer, method: str) -> None:
+    """The files hold what this call gave once."""
+    expected = json.loads((HERE / f"expected_{method}.json").read_text())
+    state, records = _run(curve_config(method), few(24), buffer, 20)
+    assert_follows(records, expected["losses"])
+    assert float(state.images.norm()) == pytest.approx(expected["norm"], rel=1e-2)
+    assert float(state.method["step_size"]) == pytest.approx(expected["step_size"], rel=1e-2)
+    assert float(state.method["labels"].norm()) == pytest.approx(expected["labels"], rel=1e-2)
 
 
 def test_a_step_whose_loss_is_too_large_is_not_taken(few: Few, buffer: ExpertBuffer) -> None:

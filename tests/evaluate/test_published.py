@@ -70,6 +70,8 @@ def test_the_tables_are_complete() -> None:
         "idc": 18,
         "idc-i": 18,
         "mtt": 21,
+        "datm": 12,
+        "pad": 12,
         "dream": 5,
         "rded": 7,
         "ncfm": 21,

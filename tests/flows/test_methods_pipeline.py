@@ -52,6 +52,20 @@ def test_trajectory_matching_trains_experts_on_what_each_arm_distills(tmp_path: 
     assert files(root) == before
 
 
+def test_pad_scores_before_experts_and_shows_the_labels_that_it_learned(tmp_path: Path) -> None:
+    scoring = {"trials": 1, "epochs": 2, "init_epochs": 1, "early_to": 1, "network": NARROW, "gradient_norm": "last_layer"}
+    curriculum = {"full_from": 1, "dropped": [], "dropped_from": [], "score": scoring}
+    distill = {**TINY["distill"], "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY, "difficulty": {"early_max_start": 0}}
+    config = tiny("pad", arms=["unpruned"], experts={**EXPERTS, "curriculum": curriculum}, distill=distill)
+    with outcomes() as ran:
+        uri = pipeline(config, str(tmp_path / "store"))
+    named = list(ran)
+    assert named.index("trial 0") < named.index("expert 0 of all samples")
+    page = read(uri).decode()
+    assert "What their labels say" in page
+    assert "The soft labels that were learned with the images of each class, on average." in page
+
+
 def test_constant_memory_distills_from_the_same_experts(tmp_path: Path) -> None:
     with outcomes() as ran:
         uri = pipeline(tiny("tesla", arms=["static"], prune={"criterion": "random"}), str(tmp_path / "store"))

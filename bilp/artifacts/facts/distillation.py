@@ -130,6 +130,11 @@ class SoftLabelFacts(Facts):
     """Share of images whose likeliest class is the same."""
     bytes: Ordinal
 
+    @property
+    def learned(self) -> bool:
+        """Whether they were learned with the images, and are no teacher's answers: the form that stores them as they are has no others."""
+        return self.form == "float32"
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if (self.form == "top_k") != (self.top_k is not None):
