@@ -12,8 +12,11 @@ from bilp.config.reselect import RESELECT_SCORES
 from bilp.config.shapes import Shape, values_in
 from bilp.costs.work import FORWARD
 
+HALVES = 2
+"""Directions of signed effects: one from each half of the held-out samples."""
 
-def measured_forwards(run: PlannedRun, samples: int, vector: float, parameters: int, shape: Shape) -> float:
+
+def measured_forwards(run: PlannedRun, samples: int, vector: float, parameters: int, shape: Shape, classes: int = 1) -> float:
     """Forward passes that take as long as measuring one of `samples` that are measured together.
 
     A sample's own vector, and products with the derivative of the class's synthetic vector: one for each sample and image, or those of a
@@ -25,12 +28,16 @@ def measured_forwards(run: PlannedRun, samples: int, vector: float, parameters: 
         vector: Forward passes that the vector of a sample costs.
         parameters: Of the network.
         shape: Of a sample.
+        classes: That are measured.
     """
     distill, reselect = run.distill, run.reselect
     score, estimator = RESELECT_SCORES[reselect.score], ESTIMATORS[reselect.estimator]
-    product, images = METHODS[distill.method].product_cost, entering_images(distill)
+    method, images = METHODS[distill.method], entering_images(distill)
+    product = method.product_cost
     if score.substitute is not None:
         return FORWARD
+    if method.acts_on is not None:  # directions serve the samples of all classes
+        return vector + product * method.acts_on(distill, classes) * _products(run, samples * classes)
     if score.signed:  # one product of the derivative with a direction serves all samples
         return vector + PUSHFORWARD * product * images / samples
     size = values_in(shape)
@@ -39,3 +46,13 @@ def measured_forwards(run: PlannedRun, samples: int, vector: float, parameters: 
         leading, rest = directions_per_image(reselect.directions, distill.ipc, size, samples)
         return vector + product * images * (leading + PUSHFORWARD * (leading + rest)) / samples
     return vector + product * images
+
+
+def _products(run: PlannedRun, samples: int) -> float:
+    """Products with the derivative of the synthetic features, in backward passes of the synthetic images, that each of `samples` samples
+    costs where all share directions."""
+    score, estimator = RESELECT_SCORES[run.reselect.score], ESTIMATORS[run.reselect.estimator]
+    if score.signed:
+        return PUSHFORWARD * HALVES / samples
+    sketched = estimator.sketches and not estimator.exact_where_better
+    return PUSHFORWARD * run.reselect.directions / samples if sketched else 1.0

@@ -109,7 +109,7 @@ def measured_works(run: PlannedRun, pool: Counts, vector: float, speed: Speed) -
     parameters = speed.network(distill.network).parameters
 
     def measured(samples: int, together: int) -> Work:
-        forwards = measured_forwards(run, max(2, together), vector, parameters, speed.data.shape)
+        forwards = measured_forwards(run, max(2, together), vector, parameters, speed.data.shape, len(pool))
         return Work(MEASURED, samples, forwards, stored=True, kind=f"{RESELECT} {run.arm}")
 
     turns = [_turn(int(count), reselect.candidates_per_class, number) for number in range(distill.rounds) for count in pool]
