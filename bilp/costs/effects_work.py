@@ -18,6 +18,9 @@ from bilp.registry import resolve
 Measuring = Callable[[DistillConfig, ReselectConfig, int, int], float]
 """Forward passes for each of some samples: of the settings, the samples of all classes that are measured together, and the classes."""
 
+HALVES = 2
+"""Directions of signed effects: one from each half of the held-out samples."""
+
 
 def measured_forwards(run: PlannedRun, samples: int, vector: float, parameters: int, shape: Shape, classes: int = 1) -> float:
     """Forward passes that take as long as measuring one of `samples` that are measured together.
@@ -35,12 +38,15 @@ def measured_forwards(run: PlannedRun, samples: int, vector: float, parameters: 
     """
     distill, reselect = run.distill, run.reselect
     score, estimator = RESELECT_SCORES[reselect.score], ESTIMATORS[reselect.estimator]
-    product, images = METHODS[distill.method].product_cost, entering_images(distill)
+    method, images = METHODS[distill.method], entering_images(distill)
+    product = method.product_cost
     if score.substitute is not None:
         return FORWARD
-    if own := METHODS[distill.method].measuring_work:
-        measuring: Measuring = resolve(own)
+    if method.measuring_work:
+        measuring: Measuring = resolve(method.measuring_work)
         return measuring(distill, reselect, samples * classes, classes)
+    if method.acts_on is not None:  # directions serve the samples of all classes
+        return vector + product * method.acts_on(distill, classes) * _products(run, samples * classes)
     if score.signed:  # one product of the derivative with a direction serves all samples
         return vector + PUSHFORWARD * product * images / samples
     size = values_in(shape)
@@ -49,3 +55,13 @@ def measured_forwards(run: PlannedRun, samples: int, vector: float, parameters: 
         leading, rest = directions_per_image(reselect.directions, distill.ipc, size, samples)
         return vector + product * images * (leading + PUSHFORWARD * (leading + rest)) / samples
     return vector + product * images
+
+
+def _products(run: PlannedRun, samples: int) -> float:
+    """Products with the derivative of the synthetic features, in backward passes of the synthetic images, that each of `samples` samples
+    costs where all share directions."""
+    score, estimator = RESELECT_SCORES[run.reselect.score], ESTIMATORS[run.reselect.estimator]
+    if score.signed:
+        return PUSHFORWARD * HALVES / samples
+    sketched = estimator.sketches and not estimator.exact_where_better
+    return PUSHFORWARD * run.reselect.directions / samples if sketched else 1.0

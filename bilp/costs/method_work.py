@@ -130,7 +130,7 @@ def random_features(of: Iteration) -> list[Work]:
     """
     count = of.config.random_features.networks
     again = FORWARD if count > 1 else 0.0  # memory holds the graph of one network
-    return [Work("real", count * of.real, FORWARD, stored=True), Work("synthetic", count * of.kept, IMAGES + again)]
+    return [Work("real", of.real, count * FORWARD, stored=True), Work("synthetic", count * of.kept, IMAGES + again)]
 
 
 def gradients(of: Iteration) -> list[Work]:

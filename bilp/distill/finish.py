@@ -31,9 +31,9 @@ def finish_run(run_uri: Uri) -> str:
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
     and std of the normalization, ipc, method, in decode how a stored image becomes those to train on
-    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, soft_labels if a teacher was asked for some, real
-    if some images are real ones, and whitening if the images are whitened; labels, the numbers of the real images and the fit of the
-    whitening are then files of the artifact.
+    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, soft_labels if a teacher was asked for some,
+    learned_labels if labels were learned with the images, real if some images are real ones, and whitening if the images are whitened;
+    labels, the numbers of the real images and the fit of the whitening are then files of the artifact.
     Raises MissingArtifact if the last round is not there.
     """
     run_uri = as_uri(run_uri)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from tiers import first_tier
 from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for, spelled_out
 from tiny_reference import reference
 from torch import Tensor
@@ -47,7 +48,7 @@ from bilp.seeds import generator
 
 Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent
-BOTH = ("frepo", "rfad")
+BOTH = ["frepo", "rfad"]
 WIDE = {"name": "convnet_frepo", "width": 8, "depth": 2, "norm": "batch"}
 FIELD = {"frepo": "regression", "rfad": "random_features"}
 # Three networks, which are replaced while four iterations last.
@@ -92,7 +93,7 @@ def test_loop_equals_the_slow_restatement(few: Few, method: str, settings: dict[
     assert (state.method[LABELS] - slow.soft).norm() < 1e-3 * slow.soft.norm()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("method", first_tier(BOTH, "frepo"))
 def test_gradients_equal_those_of_autograd_through_the_solve(few: Few, method: str) -> None:
     """In float64, with unequal batches and weights, whether graphs are kept or not."""
     setting, state, batches = _in_double(few, method)
@@ -110,7 +111,7 @@ def test_gradients_equal_those_of_autograd_through_the_solve(few: Few, method: s
         assert (one - whole).norm() < 1e-9 * whole.norm()
 
 
-@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("method", first_tier(BOTH, "frepo"))
 def test_twenty_steps_follow_the_stored_curve(few: Few, method: str) -> None:
     expected = json.loads((HERE / f"expected_{method}.json").read_text())
     state, records = _run(tiny(method, ipc=1, iterations=20), few(12), 20)
@@ -119,7 +120,7 @@ def test_twenty_steps_follow_the_stored_curve(few: Few, method: str) -> None:
     assert float(state.images.norm()) == pytest.approx(expected["norm"], rel=1e-3)
 
 
-@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("method", first_tier(BOTH, "frepo"))
 def test_a_loop_that_is_cut_and_continued_arrives_at_the_same_bytes(few: Few, method: str) -> None:
     config, pool = tiny(method), few(6)
     whole, _ = _run(config, pool, 4)
@@ -179,7 +180,7 @@ def _in_double(few: Few, method: str, reselect: ReselectConfig | None = None) ->
     return setting, state, draw_batches(setting, None, 1, 0)
 
 
-@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("method", first_tier(BOTH, "frepo"))
 def test_exact_effects_equal_their_definition(few: Few, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for estimator in ("cotangent", "oracle"):
@@ -190,6 +191,7 @@ def test_exact_effects_equal_their_definition(few: Few, method: str, monkeypatch
     assert float(found[0].min()) > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BOTH)
 def test_effects_of_a_class_sum_to_nothing_and_are_those_of_the_whole_loss(few: Few, method: str) -> None:
     """Leaving one sample out of the batch of all classes changes the gradient of a step by the effect, whatever the others are."""
@@ -203,7 +205,7 @@ def test_effects_of_a_class_sum_to_nothing_and_are_those_of_the_whole_loss(few: 
     assert float(scored.values[2]) == pytest.approx(float(length), rel=1e-5)
 
 
-@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("method", first_tier(BOTH, "frepo"))
 def test_signed_effects_are_exact_components(few: Few, method: str) -> None:
     """<ITE_i, v> by one forward derivative is what differences of whole gradients have along v, of the half that i is not in."""
     setting, state, batches = _in_double(few, method, ReselectConfig(beta=0.2, score="signed"))
@@ -326,7 +328,7 @@ def test_what_does_not_apply_is_refused(store: Store, tmp_path: Path, method: st
         start_run(store.uri, None, tiny(method, shards=1 if changes else 2), ReselectConfig(beta=0.2, **changes), str(tmp_path))
 
 
-@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("method", first_tier(BOTH, "frepo"))
 def test_an_absurd_learning_rate_diverges(few: Few, method: str) -> None:
     with pytest.raises(Diverged, match=r"iteration \d+: .*1e\+20"):
         _run(tiny(method, learning_rate=1e20), few(6), 4)

@@ -9,6 +9,7 @@ from pydantic import Field
 from bilp.config.base import Frozen, Positive, Rate
 from bilp.config.methods.frepo import per_class, whitening
 from bilp.config.methods.spec import Cell, Method
+from bilp.config.sources import SOURCES
 
 
 class RandomFeaturesConfig(Frozen):
@@ -39,7 +40,8 @@ twice the side."""
 
 def _values(cell: Cell) -> dict[str, Any]:
     """Those of its program (run_distillation.py of yolky/RFAD), which ends where validation says so: seldom after 10,000 steps."""
-    side = cell.side or LARGEST_SIDE
+    usual = SOURCES[cell.dataset].usual
+    side = cell.side or (usual.side if usual else LARGEST_SIDE)
     distill = {
         "iterations": 10_000,
         "learning_rate": 1e-3,
@@ -79,7 +81,9 @@ RFAD = Method(
     one_step=True,
     weighs=True,
     signed=True,
+    measuring_cost=20.0,  # a pass back through twenty synthetic images, those of ten classes at ipc 2
     estimators=("auto", "cotangent", "sketch", "oracle"),
+    acts_on=lambda distill, classes: classes * int(distill.ipc) * int(distill.random_features.networks),
     measures="bilp.distill.step.regression_effects:measure",
     matching="bilp.matching:features",
     loop="bilp.distill.loops.rfad:distill",

@@ -175,6 +175,9 @@ class Method:
     """What measuring a sample costs, as a multiple of its cost in an image step; None leaves the number of candidates as it is."""
     product_cost: float = 1.0
     """What a product with the derivative of the synthetic vector costs for each image, in forward passes: for `bilp plan`."""
+    acts_on: Callable[[Any, int], int] | None = None
+    """Synthetic images on which a sample has an effect, counted once for each network, by the settings of `distill` and the number of
+    classes, where these are more than those of its class: for `bilp plan`."""
     brief: Mapping[str, Any] = field(default_factory=dict)
     """Settings of `distill`, nested, with which a few iterations do what many do, without rules that end them: `bilp plan --measure`
     times these."""
