@@ -73,6 +73,7 @@ def test_the_tables_are_complete() -> None:
         "dream": 5,
         "rded": 7,
         "ncfm": 21,
+        "lgm-mocov3": 2,
         "bilp-dc": 6,
         "bilp-dm": 4,
         "bilp-idc": 5,
