@@ -2,19 +2,21 @@
 
 Take the images out of a finished synthetic set that teach the most when there are fewer of them, without distilling again (YOCO). What is
 published is a set of its own. With --evaluated yes networks are trained on it, on the set that it was taken from and on the baselines.
-Networks, augmentation and seed are those of the evaluation.
+Data set and method are those of the run that the set came from, unless they are given; networks, augmentation and seed are those of the
+evaluation that these have.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
 from bilp.config import PipelineConfig
 from bilp.config.base import Frozen, Location, Positive
+from bilp.config.nested import merge
 from bilp.config.resize import DEFAULT_RULE, ResizeConfig, ResizeRuleName
 from bilp.teachers.supplied import named
 from flows import program
@@ -66,7 +68,7 @@ def evaluate_both(config: PipelineConfig, synthetic_uri: str, resized_uri: str, 
 
 def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
-    options, config = program.with_options(Options, arguments, name, description, _for_the_smaller_set)
+    options, config = program.with_options(Options, arguments, name, description, for_the_smaller_set)
 
     def work() -> tuple[str, list[str]]:
         from bilp.exchange.loaded import set_of
@@ -85,11 +87,26 @@ def main(arguments: Sequence[str]) -> None:
     program.guarded(name, work, show)
 
 
-def _for_the_smaller_set(given: dict[str, Any], options: Options) -> PipelineConfig:
+def for_the_smaller_set(given: dict[str, Any], options: Options) -> PipelineConfig:
     """The pipeline's settings at its images per class. Raises as ResizeConfig for options that contradict each other."""
-    config = PipelineConfig.model_validate({**given, "ipc": options.ipc})
+    config = PipelineConfig.model_validate({**merge(_of_the_run(options.synthetic, given), given), "ipc": options.ipc})
     ResizeConfig.like(config.evaluate, **options.model_dump(exclude={"synthetic", "evaluated"}))
     return config
+
+
+def _of_the_run(synthetic: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Data set and method of the run that distilled a set, as far as none are given; nothing of a set that was imported.
+
+    Raises MissingArtifact, DamagedArtifact or IncompatibleArtifact if there is no finished set.
+    """
+    from bilp.api.distilled import load_distilled
+
+    if any(name in given for name in ("dataset", "recipe")):
+        return {}
+    larger = load_distilled(synthetic)
+    if not larger.is_distilled:
+        return {}
+    return {**larger.made.data.given, **({} if "method" in given else {"method": larger.made.given["method"]})}
 
 
 if __name__ == "__main__":

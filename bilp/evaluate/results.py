@@ -135,7 +135,7 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
         own = config.teacher.model_dump(mode="json", exclude=unrevised(config.teacher) | recorded(config.teacher))
         told = {"teacher": {**own, **revised}}
         settings |= told if teacher.VERSION == 1 else {**told, "teacher_version": teacher.VERSION}  # the first was not recorded
-    if config.encoder.name is not None:
+    if config.linear_probe and config.encoder.name is not None:
         require_known(config.encoder)
         settings |= {"encoder": config.encoder.model_dump(mode="json", exclude={"weights"})}
     if config.networks_at_once is not None:

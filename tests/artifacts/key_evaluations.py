@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from key_settings import (
@@ -14,18 +15,21 @@ from key_settings import (
     Set,
     Whitening,
 )
-from key_world import DISTILL, EVALUATE, NARROW, World, go_through
+from key_world import DISTILL, ENCODER, EVALUATE, NARROW, SIDE, World, go_through
 
 from bilp.config import (
+    EvaluateConfig,
     IngestConfig,
     PipelineConfig,
     ReselectConfig,
 )
+from bilp.config.encoder import EncoderConfig
 from bilp.config.import_options import ImportOptions
 from bilp.config.label_noise import LabelNoiseConfig
 from bilp.config.resize import ResizeConfig
 from bilp.distill import start_run
 
+OTHERWISE = {"config.encoder.name": "resnet18", "config.encoder.weights": "other.safetensors", "config.encoder.checksum": "1" * 64}
 SEVERAL_IMAGES = tuple(DISTILL.model_copy(update={"ipc": 3, "seed": seed}) for seed in (0, 1))
 TOLD = "stands for settings that are recorded themselves"
 OTHERS = "decides what else is evaluated, not how"
@@ -34,9 +38,24 @@ EVERY = {"config.protocol": TOLD, "config.pool": TOLD, "config.baselines": OTHER
 TAUGHT = {"config.temperature": "of soft labels alone", "config.teacher.*": "of soft labels, herding and k-center alone"}
 TAUGHT["config.temperature_squared"] = "of soft labels alone"
 RATE = {"config.learned_rate": "chooses the step size, which is recorded itself"}
-SYNTHETIC = EVERY | RATE | {"config.full_epochs": "of baseline full alone"}
-REAL = EVERY | RATE | {"config.full_epochs": "of baseline full alone"}
+ENCODERS = {"config.encoder.*": "of linear probes alone"}
+SYNTHETIC = EVERY | RATE | ENCODERS | {"config.full_epochs": "of baseline full alone"}
+REAL = EVERY | RATE | ENCODERS | {"config.full_epochs": "of baseline full alone"}
 OTHER_NORM = {"config.batch_norm_augment_each": NOT_BATCH_NORM, "config.batch_norm_epochs": NOT_BATCH_NORM}
+
+
+PROBED = EVALUATE.model_copy(update={"linear_probe": True})
+
+
+def of_ones_own(world: World) -> EvaluateConfig:
+    """Linear probes of an encoder that is supplied."""
+    encoder = EncoderConfig(name=ENCODER, weights=str(world.folder / "weights"), checksum="0" * 64, side=SIDE)
+    return PROBED.model_copy(update={"encoder": encoder})
+
+
+def without_encoders(left_out: Mapping[str, str]) -> dict[str, str]:
+    content = {"config.encoder.weights": "the file's content counts, not where it lies"}
+    return {name: why for name, why in left_out.items() if name not in ENCODERS} | content
 
 
 def evaluations(world: World) -> dict[str, Case]:
@@ -51,6 +70,18 @@ def evaluations(world: World) -> dict[str, Case]:
     return {
         "hard labels": Case(Set(config=EVALUATE), **data, left_out=SYNTHETIC | TAUGHT | OTHER_NORM),
         "soft labels": Case(Set(config=soft), **data, left_out=SYNTHETIC | OTHER_NORM),
+        "linear probe": Case(
+            Set(config=PROBED),
+            **data,
+            left_out=SYNTHETIC | OTHER_NORM | {name: why for name, why in TAUGHT.items() if "teacher" not in name},
+        ),
+        "linear probe of one's own encoder": Case(
+            Set(config=of_ones_own(world)),
+            **data,
+            left_out=without_encoders(SYNTHETIC | TAUGHT | OTHER_NORM),
+            given=OTHERWISE,
+            computed=False,
+        ),
         "batch norm": Case(Set(config=batch_norm), **data, left_out=SYNTHETIC | TAUGHT, given={"config.batch_norm_epochs": 7}),
         "learned step size": Case(
             Set(config=EVALUATE),
@@ -77,6 +108,13 @@ def baselines(world: World) -> dict[str, Case]:
             read_anyway=frozenset({"config.epochs"}),
         ),
         "random": Case(Real(config=EVALUATE, baseline="random"), **data, left_out=REAL | TAUGHT | OTHER_NORM),
+        "linear probe of one's own encoder": Case(
+            Real(config=of_ones_own(world), baseline="random"),
+            **data,
+            left_out=without_encoders(REAL | TAUGHT | OTHER_NORM),
+            given=OTHERWISE,
+            computed=False,
+        ),
         "herding": Case(Real(config=EVALUATE, baseline="herding"), **data, left_out=REAL | covering | OTHER_NORM),
         "selected": Case(
             Real(config=EVALUATE, baseline="random_kept"),
@@ -110,7 +148,13 @@ def trainings(world: World) -> dict[str, Case]:
     }
     left = SYNTHETIC | TAUGHT | OTHER_NORM | many
     read = frozenset({"config.seeds", "config.learned_rate"})
-    return {"hard labels": Case(Set(config=EVALUATE.model_copy(update={"networks_at_once": 1})), **data, left_out=left, read_anyway=read)}
+    own = of_ones_own(world)
+    return {
+        "hard labels": Case(Set(config=EVALUATE.model_copy(update={"networks_at_once": 1})), **data, left_out=left, read_anyway=read),
+        "linear probe of one's own encoder": Case(
+            Set(config=own), **data, left_out=without_encoders(left), given=OTHERWISE, computed=False
+        ),
+    }
 
 
 def scores_of_robustness(world: World) -> dict[str, Case]:
@@ -135,6 +179,8 @@ OWN: dict[str, Any] = {
     "config.distill.linear.encoder": "resnet34",
     "config.distill.linear.weights": "other.safetensors",
     "config.distill.linear.features": "other.parquet",
+    "config.evaluate.encoder.name": "resnet34",
+    "config.evaluate.encoder.weights": "other.safetensors",
 }
 FOLDER = PipelineConfig.model_validate(
     {"dataset": "folder", "method": "ncfm", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"per_class": False}},
@@ -173,6 +219,7 @@ ENCODED = PipelineConfig.model_validate(
             "idc": {"pretrained": {"networks": 0}},
             "linear": {"encoder": "resnet18", "weights": "own.safetensors", "features": "own.parquet"},
         },
+        "evaluate": {"protocol": "linear_probe"},
     }
 )
 

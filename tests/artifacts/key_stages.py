@@ -238,6 +238,7 @@ STAGES = (
 NO_STAGES = {
     "arrivals": "names the page about what is new in a version, which may be written anew at any time",
     "comparison": "names the page that puts these reports side by side, which is written anew each time",
+    "test_features": "names features of test images that a process keeps in memory",
     "trainings": "checksum of the trainings kept in one file",
     "study": "names a study by the settings of its cells and arms; what it shows are results with keys of their own",
     "study_part": "names a block of a study likewise: the settings of its pipelines, whose results have keys of their own",
@@ -281,6 +282,7 @@ OF_PLANS = {
 # Versions that must reach a stage's key although its own module is another one.
 UPSTREAM = {
     ("evaluation of a synthetic set", "soft labels"): "bilp.evaluate.teacher",
+    ("evaluation of a synthetic set", "linear probe"): "bilp.evaluate.teacher",
     ("evaluation of real images", "herding"): "bilp.evaluate.teacher",
     ("run", "idc"): "bilp.distill.step.pretrained",
     ("run", "ncfm"): "bilp.distill.step.pretrained",

@@ -80,6 +80,7 @@ def test_the_tables_are_complete() -> None:
         "frepo": 8,
         "selmatch": 10,
         "ccfs": 10,
+        "lgm-mocov3": 2,
         "bilp-dc": 6,
         "bilp-dm": 4,
         "bilp-idc": 5,

@@ -31,6 +31,7 @@ from bilp.resizing.image_scores import Decoded, course, error_norms
 from bilp.resizing.resize_stage import lowest, resize
 from bilp.resizing.stored_parts import check_parts, put_together, taken_apart
 from bilp.seeds import generator
+from flows.resize import Options, for_the_smaller_set
 
 NARROW = NetworkConfig(width=4, depth=2)
 YOCO = ResizeConfig(ipc=2, epochs=6, best_epochs=3, network=NARROW, learning_rate=0.05, augment=("scale",), cutmix=0.5)
@@ -196,3 +197,14 @@ def test_resized_in_python_and_found_again(larger: str, root: str) -> None:
         bilp.resize(larger, 1, best_epochs=0)
     with pytest.raises(ConfigError, match="lies in no run, which would tell how it was made"):
         bilp.report(evaluation)
+
+
+def test_the_command_takes_data_set_and_method_from_the_run(dataset: str, root: str) -> None:
+    uri = distilled(dataset, root, 2, method="dsa", outer_loops=1, inner_epochs=1)
+    options = Options(synthetic=uri, ipc=1)
+    config = for_the_smaller_set({}, options)
+    assert (config.dataset, config.method, config.ipc) == ("digits", "dsa", 1)
+    assert config.evaluate == bilp.settings(dataset="digits", method="dsa").evaluate
+    assert for_the_smaller_set({"method": "dc"}, options).method == "dc"
+    typed = for_the_smaller_set({"dataset": "mnist"}, options)
+    assert (typed.dataset, typed.method) == ("mnist", "dm"), "who names a data set means its evaluation"
