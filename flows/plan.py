@@ -124,8 +124,7 @@ def show(plan: Plan, measurement: Measurement | None = None) -> None:
     print_line(screen, f"counts: {shown(data.origin)}")
     for note in data.notes:
         print_line(screen, f"note: {shown(note)}")
-    label = plan.config.distill.network.name
-    print_line(screen, f"network {label}: {network.parameters:,} parameters, {network.flops / 1e9:.3g} GFLOP a sample")
+    print_line(screen, f"network {plan.network_name}: {network.parameters:,} parameters, {network.flops / 1e9:.3g} GFLOP a sample")
     print_line(screen, "")
     titles = ("stage", "unit", "number", "samples", "reads", "GPU", spoken("images"), "longest", "in all")
     table = Table(*titles, box=None, pad_edge=False, padding=(0, 1, 0, 0))

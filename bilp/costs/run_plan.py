@@ -100,8 +100,14 @@ class Plan:
 
     @cached_property
     def network(self) -> NetworkCost:
-        """The network of distillation."""
+        """The network that samples of a distillation pass."""
         return self.speed.distilled_with(self.config.distill, self.config.evaluate.teacher.network)
+
+    @property
+    def network_name(self) -> str:
+        """What it is called."""
+        distill, teacher = self.config.distill, self.config.evaluate.teacher
+        return distill.linear.encoder or (teacher.network if METHODS[distill.method].needs_teacher else distill.network).name
 
     @property
     def unknown(self) -> str:

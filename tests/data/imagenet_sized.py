@@ -62,7 +62,7 @@ def scored(dataset_uri: str, config: ScoreConfig, root: str) -> None:
     """A trial whose losses are drawn instead of trained for."""
     dataset, stream = open_dataset(dataset_uri), np.random.default_rng(1)
     losses = stream.gamma(2.0, 0.5, (EPOCHS, SAMPLES)).astype(np.float32)
-    record = Trajectory(losses, losses < 1, losses / 2, 1 - losses)
+    record = Trajectory(losses, losses < 1, losses / np.float32(2), np.float32(1) - losses)
     table = trajectory_table(dataset.train.labels.numpy(), 0, record)
     told = {"dataset": dataset.fingerprint, "trial": 0, "samples": SAMPLES, "epochs": EPOCHS, "measure": config.measure}
     publish_table(

@@ -77,7 +77,8 @@ def test_label_noise_changes_labels_alone(root: str, clean: Dataset) -> None:
     assert torch.equal(dataset.train.images(), clean.train.images()) and dataset.mean == clean.mean
     assert truth.errors == round(0.3 * len(clean.train)) == int((dataset.train.labels != clean.train.labels).sum())
     assert truth.copies == 0
-    (line,) = open_record(dataset.record.artifact.uri).lines() if dataset.record else ()
+    assert dataset.record is not None
+    (line,) = open_record(dataset.record.artifact.uri).lines()
     assert line == (
         "30 % of the labels changed on purpose (431 of 1,438 training images, symmetric label noise of seed 0): "
         "each became another class, all with the same chance; test images keep theirs"

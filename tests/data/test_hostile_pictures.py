@@ -143,7 +143,7 @@ def test_pictures_that_are_decoded_together_stay_within_the_bound(monkeypatch: p
     bound = 5 * needed[len(small)]
     assert needed[len(large)] > bound
     running, most, lock = [0], [0], threading.Lock()
-    plain = pipeline.decode
+    plain: Callable[[bytes, Conversion, Depth], Any] = vars(pipeline)["decode"]
 
     def watched(data: bytes, conversion: Conversion, depth: Depth) -> Any:
         with lock:
@@ -162,10 +162,10 @@ def test_pictures_that_are_decoded_together_stay_within_the_bound(monkeypatch: p
     monkeypatch.setattr(pipeline, "decode", watched)
     monkeypatch.setattr(pipeline, "DECODING_BYTES", bound)
     monkeypatch.setattr(pipeline, "RUN_BYTES", 2 * needed[len(small)])
-    names = []
+    names: list[str] = []
     for origins, pixels in pipeline.decoded(groups(), Conversion(), Depth(), 4):
         names += origins
         with lock:  # taken over by whoever asked for them
-            running[0] -= sum(needed[len(large if image.shape[1] == 90 else small)] for image in pixels)  # type: ignore[union-attr]
+            running[0] -= sum(needed[len(large if np.asarray(image).shape[1] == 90 else small)] for image in pixels)
     assert names == [f"{number}-{place}" for number in range(30) for place in range(4)]
     assert 0 < most[0] <= bound

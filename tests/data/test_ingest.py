@@ -19,7 +19,7 @@ from bilp.config import IngestConfig
 from bilp.data import Split, convert, ingest, open_dataset, open_recorded, read_source, shards
 from bilp.data.contents import SPLITS
 from bilp.data.opening import FORMATS
-from bilp.errors import DamagedArtifact, DataError
+from bilp.errors import DamagedArtifact, DataError, StorageError
 from bilp.progress import Progress
 from bilp.storage import objects
 
@@ -236,6 +236,6 @@ def test_storage_is_checked_before_work_starts(tmp_path: Path, write_folder: Wri
     blocked = tmp_path / "store"
     blocked.write_text("a file where the root should be")
     counter = Counter()
-    with pytest.raises(objects.StorageError):
+    with pytest.raises(StorageError):
         ingest(folder(write_folder(pets)), str(blocked), counter)
     assert counter.calls == []

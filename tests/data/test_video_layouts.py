@@ -47,7 +47,7 @@ def listed(root: Path, name: str, **settings: Any) -> Contents:
 
 def members(contents: Contents) -> dict[str, set[tuple[str, str]]]:
     """Class and name of each clip, by split."""
-    found = {}
+    found: dict[str, set[tuple[str, str]]] = {}
     for split, items in contents.items.items():
         assert items.stems is not None
         names = [contents.class_names[label] for label in items.labels.tolist()]
@@ -146,7 +146,12 @@ def test_frames_are_sorted_as_numbers_and_only_those_taken_are_read(tmp_path: Pa
     items = source.read().items["train"]
     read: list[str] = []
     plain = objects.read
-    monkeypatch.setattr(objects, "read", lambda uri, **how: read.append(uri) or plain(uri, **how))
+
+    def noted(uri: str, **how: Any) -> bytes:
+        read.append(uri)
+        return plain(uri, **how)
+
+    monkeypatch.setattr(objects, "read", noted)
     (group,) = source.groups(items.slice(0, 1))
     conversion = clip_conversion_of(config)
     assert conversion is not None and callable(group.images[0])

@@ -169,8 +169,11 @@ def test_rows_without_labels(train: list[int], test: list[int], expected: str, t
 
 
 def test_classes_that_have_numbers_alone_are_told(tmp_path: Path) -> None:
-    clips = {f"clips/{name}.mp4": b"x" for name in "abcd"}
-    lists = {"kinetics400_train_list_videos.txt": PAIRS, "kinetics400_val_list_videos.txt": "clips/c.mp4 17\nclips/d.mp4 3\n"}
+    clips: dict[str, str | bytes] = {f"clips/{name}.mp4": b"x" for name in "abcd"}
+    lists: dict[str, str | bytes] = {
+        "kinetics400_train_list_videos.txt": PAIRS,
+        "kinetics400_val_list_videos.txt": "clips/c.mp4 17\nclips/d.mp4 3\n",
+    }
     contents = read(tmp_path, "kinetics400", clips | lists)
     assert contents.class_names == ("class 03", "class 17")
     assert "classes have numbers alone: the lists do not name one directory for each of them" in contents.notes

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from small_pipeline import run_pipeline
 
 import bilp
 from bilp.config import PipelineConfig
+from bilp.config.command_line import configure
 from bilp.config.explain import explain
 from bilp.config.network import CONVNET, FRAME_MEAN
 from bilp.config.recipes import load_recipe, recipe_names
@@ -33,8 +32,8 @@ RUN = (
     *("published/dm/imagewoof-ipc1", "published/bilp-dm/kinetics400-ipc1"),
     *("published/idc/imagenet10-ipc10", "published/idc-i/imagenet10-ipc10", "published/idc/imagenet100-ipc10"),
 )
-TYPED = ("published/mtt/tiny-imagenet-ipc1",)
-"""Of methods that train experts first, which commands alone put together."""
+TYPED = ("published/mtt/tiny-imagenet-ipc1", "published/mtt/imagenette-ipc1")
+"""Of methods that train experts first."""
 SIDE = 16
 FEW_CLASSES = 3
 """Of a subset on which a network is trained that nothing makes narrower, or experts are."""
@@ -189,38 +188,22 @@ def test_a_recipe_runs_at_a_small_scale_on_a_replica(name: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_recipe_with_experts_runs_on_a_replica(tmp_path: Path) -> None:
-    """MTT on ImageNette, in this process, to its page."""
-    name = "published/mtt/imagenette-ipc1"
-    recipe, network = load_recipe(name), {"depth": convnet_depth(SIDE), "width": 8}
-    place = replica(recipe["dataset"], tmp_path / "replica", FEW_CLASSES)
-    trajectory = {"max_start": 1, "steps": 2, "step_rate": 1e-9}
-    report = bilp.run(
-        recipe=name,
-        root=str(tmp_path / "store"),
-        device="cpu",
-        ingest={"uri": place, "resolution": SIDE, **few(recipe["dataset"])},
-        distill={"iterations": 1, "rounds": 1, "network": network, "learning_rate": smaller_steps(recipe), "trajectory": trajectory},
-        experts={"count": 1, "epochs": 4},
-        evaluate={"networks": [network], "seeds": 2, "epochs": 1, "baselines": ["random"]},
-    )
-    assert SOURCES[recipe["dataset"]].title in report.html
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", TYPED)
-def test_a_recipe_is_typed_and_runs_on_a_replica(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`bilp run --recipe NAME` with a small side and few steps, to its page."""
+def test_a_recipe_is_typed_and_runs_on_a_replica(name: str, tmp_path: Path) -> None:
+    """What follows `bilp run` on a command line, with a small side and few steps, carried out in this process to its page."""
     recipe = load_recipe(name)
     network = recipe["distill"]["network"]
     network = network if "name" in network else {"depth": convnet_depth(SIDE), "width": 8}
+    part = len(import_module("bilp.data.class_lists").class_order(recipe["dataset"])) <= 100
     short: dict[str, Any] = {
-        "ingest.uri": replica(recipe["dataset"], tmp_path / "replica"),
+        "ingest.uri": replica(recipe["dataset"], tmp_path / "replica", FEW_CLASSES),
         "ingest.resolution": SIDE,
+        **({"ingest.classes": ",".join(few(recipe["dataset"])["classes"])} if part else {}),
         "ipc": 1,
         "distill.iterations": 1,
         "distill.rounds": 1,
         "distill.batch_real": 4,
+        "distill.learning_rate": smaller_steps(recipe),
         "distill.network": json.dumps(network),
         "evaluate.networks": json.dumps([network]),
         "evaluate.seeds": 2,
@@ -235,10 +218,7 @@ def test_a_recipe_is_typed_and_runs_on_a_replica(name: str, tmp_path: Path, monk
             "distill.trajectory.steps": 2,
             "distill.trajectory.step_rate": 1e-9,
         }
-    monkeypatch.setenv("BILP_STORAGE", str(tmp_path / "store"))
-    command = [sys.executable, "-m", "bilp", "run", "--recipe", name, *(f"--{key}={value}" for key, value in short.items())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    assert "Accuracy on real test images" in done.stdout and "Unpruned" in done.stdout
-    (page,) = (tmp_path / "store" / "reports").glob("*/report.html")
-    assert SOURCES[recipe["dataset"]].title in page.read_text(encoding="utf-8")
+    config = configure([f"--recipe={name}", *(f"--{key}={value}" for key, value in short.items())], "bilp run", "")
+    report = bilp.run(settings=config, root=str(tmp_path / "store"), device="cpu")
+    assert "Accuracy on real test images" in report.html and "Unpruned" in report.html
+    assert SOURCES[recipe["dataset"]].title in report.html

@@ -87,6 +87,7 @@ def spoken_of_images(text: str) -> list[str]:
     return [text[max(0, found.start() - 60) : found.end() + 30] for found in re.finditer(r"\bimages?\b", text, re.IGNORECASE)]
 
 
+@pytest.mark.slow
 def test_what_a_worker_carries_out_speaks_of_clips(tmp_path: Path) -> None:
     """A unit as its process runs it: nobody around it has read a configuration that says what the samples are."""
     root, network = str(tmp_path), {"name": FRAME_MEAN, "width": 4, "depth": 2}

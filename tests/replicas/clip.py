@@ -58,11 +58,12 @@ def encoded(frames: Iterable[np.ndarray], coding: Coding = MP4, times: Sequence[
 
 def _write(path: Path, frames: Iterable[np.ndarray], coding: Coding, times: Sequence[int] | None, rate: int) -> None:
     with av.open(path, "w", format=coding.container, options=coding.muxing) as container:
-        stream = None
+        stream: av.VideoStream | None = None
         for number, pixels in enumerate(frames):
             if stream is None:
-                stream = container.add_stream(coding.codec, rate=rate, options=dict(coding.options))
-                assert isinstance(stream, av.VideoStream)
+                added = container.add_stream(coding.codec, rate=rate, options=dict(coding.options))
+                assert isinstance(added, av.VideoStream)
+                stream = added
                 stream.height, stream.width, stream.pix_fmt = *pixels.shape[:2], coding.pixels
                 stream.codec_context.thread_count = 1
                 stream.codec_context.time_base = Fraction(1, rate)

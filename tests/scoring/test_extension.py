@@ -104,6 +104,7 @@ def extended(store: Store, scores: str, after: str) -> str:
     return uri
 
 
+@pytest.mark.slow
 def test_trials_that_others_extended_are_taken(store: Store, scores: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each as a unit of work of its own, in another order; then they are judged and summarized as if one process had extended all."""
     later = store.version("later", np.flatnonzero(np.arange(140) % 11 > 0))
