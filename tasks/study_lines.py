@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bilp.artifacts.artifact import Artifact
 from bilp.report.wording import count
-from bilp.studies.study_plan import Block
+from bilp.studies.study_plan import Block, Cell
 from bilp.studies.study_progress import Progress
 from bilp.text.escaping import markdown
 from tasks.columns import aligned
@@ -67,22 +67,29 @@ def stopped(progress: Progress) -> str:
 
 def table(found: Table) -> Iterator[str]:
     """Accuracies, differences and what was detected, as lines of text."""
-    from bilp.studies.study_words import EQUAL, SIGNIFICANT, marked, shown_accuracy, title_of
+    from bilp.studies.study_words import EQUAL, SIGNIFICANT, cells_as_rows, marked, shown_accuracy, title_of
 
     plan = found.plan
+    to = [f"to {title_of(plan, reference)}" for reference in plan.references]
+
+    def told_of(cell: Cell, arm: str, network: str) -> list[str]:
+        entry = found.of(cell, arm, network)
+        against = {} if entry is None else entry.against
+        differences = [marked(against[reference]) if reference in against else "" for reference in plan.references]
+        return ["" if entry is None else shown_accuracy(entry, plan.study.seeds), *differences]
+
     for network in found.networks:
-        heads = [f"trained on ({network})" if len(found.networks) > 1 else "trained on"]
-        for cell in plan.cells:
-            heads += [cell.title, *(f"to {title_of(plan, reference)}" for reference in plan.references)]
-        rows = [heads]
-        for arm in plan.study.arms:
-            cells = [title_of(plan, arm)]
+        trained_on = f"trained on ({network})" if len(found.networks) > 1 else "trained on"
+        if cells_as_rows(plan):
+            rows = [["", trained_on, "accuracy", *to]]
             for cell in plan.cells:
-                entry = found.of(cell, arm, network)
-                cells.append("" if entry is None else shown_accuracy(entry, plan.study.seeds))
-                against = {} if entry is None else entry.against
-                cells += [marked(against[reference]) if reference in against else "" for reference in plan.references]
-            rows.append(cells)
+                arms = [arm for arm in plan.study.arms if found.of(cell, arm, network) is not None]
+                rows += [[cell.title, title_of(plan, arm), *told_of(cell, arm, network)] for arm in arms]
+        else:
+            rows = [[trained_on, *(head for cell in plan.cells for head in (cell.title, *to))]]
+            rows += [
+                [title_of(plan, arm), *(text for cell in plan.cells for text in told_of(cell, arm, network))] for arm in plan.study.arms
+            ]
         yield from aligned([[cell.replace("\u00a0", " ") for cell in row] for row in rows])
     told = [f"± is half a 95 % interval over {plan.study.seeds} seeds"] if plan.study.seeds > 1 else []
     told += [f"{SIGNIFICANT} beyond chance (paired, Holm)"] if plan.references else []

@@ -9,7 +9,7 @@ from bilp.evaluate.metrics import Difference
 from bilp.report.latex import PACKAGE
 from bilp.studies.statistics import Comparison
 from bilp.studies.study_table import Entry, Table
-from bilp.studies.study_words import title_of
+from bilp.studies.study_words import cells_as_rows, title_of
 from bilp.text.csv_text import csv_text
 from bilp.text.escaping import latex, spreadsheet
 
@@ -69,17 +69,22 @@ def _written_cell(value: str | float | bool | None) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """Arms by cells with intervals; below each accuracy its difference to the first reference, a star where it is beyond chance."""
+    """Arms by cells with intervals, or cells by arms where there are many; below each accuracy its difference to the first reference.
+
+    A star marks a difference beyond chance.
+    """
     plan, several = table.plan, len(table.networks) > 1
-    cells = [latex(cell.title) for cell in plan.cells]
+    many = cells_as_rows(plan)
+    cells, arms = ([latex(cell.title) for cell in plan.cells], [latex(title_of(plan, arm)) for arm in plan.study.arms])
+    corner, heads = ("", arms) if many else ("Trained on", cells)
     caption = f"{plan.study.shown_title}: test accuracy in \\%, mean and half width of its 95\\,\\% interval over {plan.study.seeds} seeds"
     lines = [PACKAGE, r"\begin{table}", r"\centering", rf"\caption{{{_caption(table, caption)}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(cells)}}}", r"\toprule", rf"Trained on & {' & '.join(cells)} \\"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule", rf"{corner} & {' & '.join(heads)} \\"]
     for network in table.networks:
-        lines += [r"\midrule", *([rf"\multicolumn{{{len(cells) + 1}}}{{l}}{{{latex(network)}}} \\"] if several else [])]
-        for arm in plan.study.arms:
-            entries = [table.of(cell, arm, network) for cell in plan.cells]
-            lines.append(_line(latex(title_of(plan, arm)), [_value(entry) for entry in entries]))
+        lines += [r"\midrule", *([rf"\multicolumn{{{len(heads) + 1}}}{{l}}{{{latex(network)}}} \\"] if several else [])]
+        by_arm = [[table.of(cell, arm, network) for cell in plan.cells] for arm in plan.study.arms]
+        for title, entries in zip(cells, zip(*by_arm, strict=True), strict=True) if many else zip(arms, by_arm, strict=True):
+            lines.append(_line(title, [_value(entry) for entry in entries]))
             for reference in plan.references[:1]:
                 told = [_difference(entry, reference) for entry in entries]
                 if any(told):

@@ -17,6 +17,8 @@ from bilp.studies.study_table import Detected, Entry, Table
 SIGNIFICANT, EQUAL = "*", "≈"
 """Marks of a difference that remains beyond chance, and of one that is shown to lie within the tolerance."""
 NOTHING = "–"
+MOST_SIDE_BY_SIDE = 6
+"""Cells that tables have as columns. Of more, tables have rows, whose columns are arms, and sentences count them."""
 
 
 def words_of(plan: Plan, arm: str) -> ArmWords:
@@ -37,11 +39,22 @@ def marked(found: Comparison) -> str:
     return f"{points(found.value).removesuffix(' points')}{f' {mark}' if mark else ''}"
 
 
+def tested(found: Comparison) -> str:
+    """' (p = 0.012)', after Holm's correction; nothing where it was not tested, or is shown to be equal."""
+    if math.isnan(found.p) or (found.equivalent and not found.significant):
+        return ""
+    return f" ({_chance(found)})"
+
+
+def _chance(found: Comparison) -> str:
+    return f"p = {found.adjusted:.2g}" if found.adjusted >= 0.001 else "p < 0.001"
+
+
 def judged(found: Comparison) -> str:
     """What a comparison allows to say, in words."""
     if math.isnan(found.p):
         return "one seed: not tested"
-    chance = f"{f'p = {found.adjusted:.2g}' if found.adjusted >= 0.001 else 'p < 0.001'} after Holm's correction"
+    chance = f"{_chance(found)} after Holm's correction"
     if found.significant:
         return f"a {'gain' if found.value.mean > 0 else 'loss'} beyond chance ({chance})"
     if found.equivalent:
@@ -49,9 +62,37 @@ def judged(found: Comparison) -> str:
     return f"no difference beyond chance ({chance})"
 
 
+def cells_as_rows(plan: Plan) -> bool:
+    """Whether a study has more cells than fit side by side."""
+    return len(plan.cells) > MOST_SIDE_BY_SIDE
+
+
 def sentences(table: Table) -> list[str]:
-    """What came out: a sentence for each cell, of the main arm on the first network."""
+    """What came out on the first network: a sentence for each cell, of the main arm; of many cells one for each arm and reference."""
+    if cells_as_rows(table.plan):
+        return [told for arm in table.plan.study.arms for reference in table.plan.references if (told := _counted(table, arm, reference))]
     return [told for cell in table.plan.cells if (told := _sentence(table, cell))]
+
+
+def _counted(table: Table, arm: str, reference: str) -> str:
+    """'BiLP against Unpruned, 18 cells: 5 gains and 0 losses beyond chance, 3 equal within 3 points.'"""
+    entries = [table.of(cell, arm, table.networks[0]) for cell in table.plan.cells] if table.networks else []
+    found = [entry.against[reference] for entry in entries if entry is not None and reference in compared(table.plan, entry)]
+    tested = [each for each in found if not math.isnan(each.p)]
+    if not tested:
+        return ""
+    gains, losses = (sum(each.significant and sign * each.value.mean > 0 for each in tested) for sign in (1, -1))
+    parts = [f"{count(gains, 'gain')} and {count(losses, 'loss', 'losses')} beyond chance"]
+    if table.plan.study.tolerance is not None:
+        equal = sum(not each.significant and each.equivalent is True for each in tested)
+        parts.append(f"{equal} equal within {table.plan.study.tolerance:g} points")
+    return f"{title_of(table.plan, arm)} against {title_of(table.plan, reference)}, {count(len(tested), 'cell')}: {', '.join(parts)}."
+
+
+def compared(plan: Plan, entry: Entry) -> list[str]:
+    """The references that an arm is shown with: of two references, the one that is named first is that of the other."""
+    place = plan.references.index(entry.arm) if entry.arm in plan.references else len(plan.references)
+    return [reference for reference in plan.references[:place] if reference in entry.against]
 
 
 def _sentence(table: Table, cell: Cell) -> str:
@@ -115,7 +156,7 @@ def notes(table: Table) -> Iterator[str]:
         family = max((sum(reference in entry.against for entry in table.entries) for reference in table.plan.references), default=0)
         yield (
             f"Differences are in percentage points, paired by seed, to {names}. {SIGNIFICANT} marks p < 0.05 of the paired t test after "
-            f"Holm's correction for {count(family, 'comparison')}."
+            f"Holm's correction for {count(family, 'comparison')}; every p is in the CSV file."
         )
     if any(entry.label_robustness is not None for entry in table.entries):
         yield (

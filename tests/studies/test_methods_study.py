@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bilp.api import studied
+from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.facts import StudyPartFacts
 from bilp.config import METHODS
 from bilp.config.nested import merge
 from bilp.config.reselect import RESELECT_SCORES
@@ -74,5 +77,9 @@ def test_every_arm_is_carried_out(tmp_path: Path) -> None:
     found = studied.study(merge(given, {"seeds": 1}), root=str(tmp_path), **TINY)
     assert set(found.rows["cell"]) == {f"20 % wrong, {name}" for name in METHODS}
     assert found.rows["accuracy"].between(0, 1).all()
+    part = Path(found.page.removeprefix("file://")).parent / "parts" / "0000"
+    spent = open_artifact(str(part), "study_part").stated(StudyPartFacts).worked
+    stages = pd.read_parquet(part / "seconds.parquet")["seconds"]
+    assert 0 < stages.sum() <= spent, "nothing is counted twice"
     adaptive = set(found.detection[found.detection["arm"] == "adaptive"]["cell"])
     assert adaptive == {f"20 % wrong, {name}" for name in METHODS if METHODS[name].adaptive}

@@ -15,6 +15,7 @@ from bilp.studies.study_page import study_page
 from bilp.studies.study_plan import Plan
 from bilp.studies.study_table import Table, table_of
 from bilp.studies.study_words import sentences
+from tasks import study_lines
 
 ACCURACY = {"random": 0.6, "unpruned": 0.8, "static": 0.8, "bilp": 0.8}
 
@@ -91,6 +92,65 @@ def test_the_page_holds_tables_detection_files_and_the_study_and_equal_parts_giv
     assert study_page(table(), "0" * 16, "name: <b>\nseeds: 3\n", [("clean, seed 0", "../../reports/1/report.html")]) == page
 
 
+MANY = {"labels": {str(k): {"keep": k / 10} for k in range(2, 9)}}
+
+
+def many(**changes: object) -> Table:
+    """Seven cells, of which the first gains by bilp and by static and the others do not."""
+    plan = plan_of(grid=MANY, reference=["unpruned", "static"], tolerance=1, **changes)
+    score = {
+        "arm": "",
+        "score": "aum",
+        "samples": 100,
+        "wrong": 20,
+        "auroc": 0.99,
+        "auprc": 0.9,
+        "precision": 0.5,
+        "kept": -1,
+        "wrong_kept": -1,
+    }
+    found = []
+    for block in plan.blocks:
+        gain = {"static": 0.05, "bilp": 0.1} if block.cell.number == 0 else {}
+        rows = []
+        for place, arm in enumerate(plan.study.arms):
+            trifle = 0.001 * ((block.seed * (place + 1)) % 3)
+            rows += [row(block.cell.title, block.seed, arm, k, ACCURACY[arm] + gain.get(arm, 0) + trifle) for k in (0, 1)]
+        found.append(Told(rows, detection=[{"cell": block.cell.title, "seed": block.seed, **score}]))
+    return table_of(plan, found)  # type: ignore[arg-type]
+
+
+def test_many_cells_are_rows_and_are_counted_in_words() -> None:
+    found = many()
+    assert sentences(found) == [
+        "Random <real> against Unpruned, 7 cells: 0 gains and 7 losses beyond chance, 0 equal within 1 points.",
+        "Random <real> against Static pruning, 7 cells: 0 gains and 7 losses beyond chance, 0 equal within 1 points.",
+        "Static pruning against Unpruned, 7 cells: 1 gain and 0 losses beyond chance, 6 equal within 1 points.",
+        "BiLP against Unpruned, 7 cells: 1 gain and 0 losses beyond chance, 6 equal within 1 points.",
+        "BiLP against Static pruning, 7 cells: 1 gain and 0 losses beyond chance, 6 equal within 1 points.",
+    ]
+    page = study_page(found, "0" * 16, "", []).decode()
+    accuracies = page.partition("<thead>")[2].partition("</tbody>")[0]
+    heads = re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', accuracies)
+    assert heads == ["", "Random &lt;real&gt;", "Unpruned", "Static pruning", "BiLP"]
+    rows = re.findall(r'<tr><th scope="row">([^<]*)</th>(.*?)</tr>', accuracies)
+    assert [title for title, _ in rows] == [cell.title for cell in found.plan.cells]
+    marks = [re.findall(r"<small>[^<]*±\s[0-9.]+\s?([^<]*)</small>", cells) for _, cells in rows]
+    assert marks == [["*"] * 5, *[["*", "*", "≈", "≈", "≈"]] * 6]
+    assert "top 5" not in accuracies and "p =" not in accuracies
+    assert page.count("<small>aum, 2 and 6 more cells</small>") == 1 and "<small>aum, 3" not in page
+
+
+def test_many_cells_are_rows_of_latex_and_of_the_terminal() -> None:
+    found = many()
+    text = as_latex(found)
+    assert r"\begin{tabular}{lrrrr}" in text and r" & Random <real> & Unpruned & Static pruning & BiLP \\" in text
+    assert len(re.findall(r"^[2-8] & ", text, re.MULTILINE)) == 7
+    lines = list(study_lines.table(found))
+    assert len(lines) == 1 + 7 * 4 + 1 and max(map(len, lines)) < 100
+    assert re.fullmatch(r"2 +BiLP +90\.1 % ± 0\.2 +\+10\.0 ± 0\.\d \* +\+5\.\d ± 0\.\d \*", lines[4].strip())
+
+
 def test_csv_has_every_number_and_no_formula() -> None:
     found = table(arms={"unpruned": {"title": "=1+1"}, "static": {}, "bilp": {}, "random": {"baseline": "random"}})
     rows = list(csv.DictReader(io.StringIO(as_csv(found))))
@@ -115,4 +175,4 @@ def test_several_networks_have_a_table_each() -> None:
     found = table_of(plan, [Told(rows)])  # type: ignore[list-item]
     assert found.networks == ("convnet", "mlp")
     page = study_page(found, "0" * 16, "", []).decode()
-    assert page.count("paired differences in points, on ") == 2 and r"\multicolumn{2}{l}{mlp}" in as_latex(found)
+    assert "over 2 seeds, on convnet; in" in page and "over 2 seeds, on mlp; in" in page and r"\multicolumn{2}{l}{mlp}" in as_latex(found)
