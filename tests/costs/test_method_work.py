@@ -124,9 +124,9 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "ncfm": ("ncfm", 0, {"ipc": 2, "batch_real": 8, "outer_loops": 2, "characteristic": {"frequencies": 512}}),
     "rded": ("rded", 0, {"patches": {"pool": 20}}),
     "lgm": ("lgm", 1, {"ipc": 3, "linear": {"pyramid": False, "copies": 2}}),
-    "lpld": ("lpld", 1, {"ipc": 3, "iterations": 3, "rounds": 1}),
-    "fadrm": ("fadrm", 1, {"ipc": 3, "iterations": 3, "rounds": 1, "patches": {"pool": 9}, "residual": {"blocks": 2, "crops": 1}}),
-    "sre2l": ("sre2l", 0, {"ipc": 3, "iterations": 2, "rounds": 1}),
+    "lpld": ("lpld", 1, {"ipc": 3}),
+    "fadrm": ("fadrm", 1, {"ipc": 3, "residual": {"blocks": 2, "crops": 0}}),
+    "sre2l": ("sre2l", 0, {"ipc": 3}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
 
