@@ -84,12 +84,17 @@ def encoded(of: Iteration) -> list[Work]:
 
 
 def inversion(of: Iteration) -> list[Work]:
-    """SRe2L, CDA and LPLD: synthetic images pass the teacher forwards and back to the images, and once a round for their labels.
+    """SRe2L, CDA and LPLD: synthetic images pass the teacher forwards and back to the images.
 
-    Each real sample of LPLD passes the teacher once in a process, which is not counted here.
+    Once in a process, each real sample of LPLD passes the teacher, and after the last iteration the images do; these are not counted here.
     """
-    labels = FORWARD * of.config.rounds / of.config.iterations
-    return [Work("real", of.real, 0.0), Work("synthetic", of.synthetic, IMAGES), Work("labeled", of.synthetic, labels)]
+    return [Work("real", of.real, 0.0), Work("synthetic", of.synthetic, IMAGES)]
+
+
+def residual(of: Iteration) -> list[Work]:
+    """FADRM: the same, and an iteration's share of the crops that patches are chosen from."""
+    crops = FORWARD * of.config.residual.crops / of.config.iterations
+    return [*inversion(of), Work("patches", of.real, crops, stored=True)]
 
 
 def query(of: Iteration) -> list[Work]:

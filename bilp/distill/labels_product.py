@@ -10,10 +10,13 @@ from bilp.data.pool import RealPool
 from bilp.distill.loops.inversion import LOGITS
 from bilp.distill.soft_labels import FILE, soft_labels
 from bilp.distill.step.state import DistillState
+from bilp.errors import DamagedArtifact
 
 
 def product(state: DistillState, config: DistillConfig, pool: RealPool) -> tuple[dict[str, Content], dict[str, Any]]:
     """Files by name, and facts, that a synthetic set has beside those of every method.
+
+    Raises DamagedArtifact for a state without the teacher's answers.
 
     Args:
         state: after the last iteration.
@@ -23,5 +26,7 @@ def product(state: DistillState, config: DistillConfig, pool: RealPool) -> tuple
     settings = config.inversion
     if settings.soft_labels == "none":
         return {}, {}
+    if LOGITS not in state.method:
+        raise DamagedArtifact("the state of the last round holds no answers of the teacher: run that round again")
     data, stated = soft_labels(state.method[LOGITS], settings.few, settings.temperature)
     return {FILE: data}, {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}

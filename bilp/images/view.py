@@ -32,7 +32,7 @@ class View:
     """Pixels by which the result is moved down and to the right; what leaves it comes in on the other side."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The view of images `[n, C, H, W]`, in their shape; images themselves that it leaves as they are."""
+        """The view of images `[n, C, H, W]`, or of every frame of clips `[n, T, C, H, W]`; images themselves that it leaves as they are."""
         side = (images.shape[-2], images.shape[-1])
         if self == View((0, 0, *side)):
             return images

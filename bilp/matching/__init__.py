@@ -69,7 +69,7 @@ def heads(name: str, **settings: Frozen) -> Matching:
     return HeadMatching(name)
 
 
-def statistics_of_all(name: str, inversion: InversionConfig) -> Matching:
+def statistics_of_all(name: str, inversion: InversionConfig, **settings: Frozen) -> Matching:
     """Means and variances of what enters the batch norm of a teacher."""
     return StatisticsMatching(name, inversion)
 

@@ -1,9 +1,9 @@
 """Statistics of what enters the batch norm of a trained network (SRe2L, Yin et al. 2023; of each class: LPLD, Xiao & He 2024).
 
-Per layer and channel, an image has the mean m of its pixels and the mean q of their squares. A batch of equally large images has the means
-of these over its images, so mean and variance of all its pixels are m and v = q - m^2: the variance within images and that between
-them. (The mean over images of the variance within each, which the program of EDC keeps, leaves the second part out.) So phi = (m, q) of
-all layers is a vector per sample, of which a batch or a class has the mean, and
+Per layer and channel, an image, or a clip, has the mean m of its pixels and the mean q of their squares. A batch of equally large
+images has the means of these over its images, so mean and variance of all its pixels are m and v = q - m^2: the variance within images
+and that between them. (The mean over images of the variance within each, which the program of EDC keeps, leaves the second part out.)
+So phi = (m, q) of all layers is a vector per sample, of which a batch or a class has the mean, and
 
     D = weight * sum over layers of w (|m_s - m| + |v_s - v|)
 
@@ -92,7 +92,7 @@ def layers_of(network: Network) -> list[_BatchNorm]:
 
 
 def moments(network: Network, images: Tensor) -> tuple[Tensor, Vectors]:
-    """Logits `[n, classes]` of images `[n, C, H, W]`, and the blocks m and q `[n, channels]` of every layer, from one pass."""
+    """Logits `[n, classes]` of images `[n, C, H, W]` or clips `[n, T, C, H, W]`, and m and q `[n, channels]` of every layer: one pass."""
     entering: dict[_BatchNorm, Tensor] = {}
     layers = layers_of(network)
     hooks = [layer.register_forward_pre_hook(lambda module, given: entering.__setitem__(module, given[0])) for layer in layers]
@@ -105,8 +105,13 @@ def moments(network: Network, images: Tensor) -> tuple[Tensor, Vectors]:
     for layer in layers:
         variance, mean = torch.var_mean(entering[layer].flatten(2), dim=2, correction=0)
         centered = mean - layer.running_mean
-        blocks += [centered, variance + centered.square()]
+        blocks += [_of_samples(centered, len(images)), _of_samples(variance + centered.square(), len(images))]
     return logits, tuple(blocks)
+
+
+def _of_samples(means: Tensor, count: int) -> Tensor:
+    """Means over the rows `[count * T, channels]` of each sample, of which a clip has one for each of its T frames."""
+    return means if len(means) == count else means.unflatten(0, (count, -1)).mean(dim=1)
 
 
 def running_moments(network: Network) -> Vectors:

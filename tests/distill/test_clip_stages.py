@@ -126,7 +126,8 @@ def test_every_method_takes_clips(name: str, tmp_path: Path) -> None:
     if method.needs_experts:
         train_expert(dataset, None, config.experts, config.distill.network, 0, root)
         experts = collect_experts(dataset, None, config.experts, config.distill.network, root)
-    teacher = train_teacher(dataset, TeacherConfig(network=FRAME_MEAN, epochs=1), 0, root) if method.needs_teacher else None
+    asked = {**FRAME_MEAN, "norm": "batch"} if method.inverts_teacher else FRAME_MEAN
+    teacher = train_teacher(dataset, TeacherConfig(network=asked, epochs=1), 0, root) if method.needs_teacher else None
     plan = next(iter(planned_runs(config)))
     ranking = prune(dataset, None, PruneConfig(criterion="random").ranking, root) if plan.distill.ranks else None
     run = start_run(dataset, None, plan.distill, plan.reselect, root, experts, teacher, ranking)

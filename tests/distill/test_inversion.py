@@ -22,6 +22,7 @@ from bilp.config import DistillConfig, NetworkConfig, PipelineConfig, PruneConfi
 from bilp.config.methods.inversion import InversionConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, merge_round, reselect_round, start_run
+from bilp.distill.labels_product import product
 from bilp.distill.loops.inversion import LOGITS, SQUARES, distill, frozen_teacher, require_carried
 from bilp.distill.loops.registry import loop_for
 from bilp.distill.loops.residual import PATCHES, block_starts
@@ -291,11 +292,13 @@ def test_what_is_carried_is_checked(few: Few, teacher: StoredTeacher) -> None:
     for change, problem in (
         ({SQUARES: state.method[SQUARES][:, :, :4]}, "instead of float32"),
         ({SQUARES: -state.method[SQUARES] - 1}, "cannot be"),
-        ({LOGITS: state.method[LOGITS] * torch.nan}, "not finite"),
-        ({LOGITS: state.method[LOGITS][:3]}, "instead of float32"),
+        ({LOGITS: torch.full((10, 10), torch.nan)}, "not finite"),
+        ({LOGITS: torch.zeros(3, 10)}, "instead of float32"),
     ):
         with pytest.raises(DamagedArtifact, match=problem):
             require_carried({**state.method, **change}, config, pool, "here")
+    with pytest.raises(DamagedArtifact, match="no answers of the teacher"):
+        product(state, config, pool)
 
 
 def test_patches_are_those_of_medium_difficulty_and_come_in_again_between_blocks(few: Few, teacher: StoredTeacher) -> None:

@@ -65,6 +65,18 @@ def test_mean_and_variance_of_all_pixels_of_a_batch_follow_from_means_over_image
     torch.testing.assert_close(logits, network(images))
 
 
+def test_statistics_of_clips_are_those_of_all_their_frames() -> None:
+    network = build(NetworkConfig(name="video_convnet_mean", width=6, depth=2, norm="batch"), (4, *SHAPE), CLASSES)
+    initialize(network, generator(5, "network"))
+    network.double().eval()
+    clips = torch.randn(3, 4, *SHAPE, generator=generator(5, "clips"), dtype=torch.float64)
+    mean = matching_of().real_mean(network, clips, torch.zeros(3, dtype=torch.int64))
+    for layer, maps, m, v in zip(layers_of(network), maps_of(network, clips), mean[::2], variances(mean), strict=True):
+        assert len(maps) == 12
+        torch.testing.assert_close(m + layer.running_mean, maps.mean((0, 2, 3)), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(v, maps.transpose(0, 1).flatten(1).var(1, unbiased=False), rtol=1e-10, atol=1e-12)
+
+
 def test_leaving_a_sample_out_of_mean_and_variance_is_a_formula() -> None:
     """mu - (m_i - mu) / (n - 1) and likewise q, against statistics of the other samples."""
     network, (images, labels) = network_of(), images_of(9, "real")

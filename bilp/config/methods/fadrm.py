@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from bilp.config.base import Fraction, Frozen, Positive
+from bilp.config.base import Count, Fraction, Frozen, Positive
 from bilp.config.methods.inversion import SRE2L, TINY_IMAGENET, InversionConfig, inverted
 from bilp.config.methods.rded import CROPS, PatchesConfig
 from bilp.config.methods.spec import Cell
@@ -21,8 +21,8 @@ class ResidualConfig(Frozen):
     """Parts of the iterations, of nearly equal length, each with an optimizer that knows nothing of the one before."""
     share: Fraction = 0.5
     """What is left of an image between two blocks; the rest comes from its patch."""
-    crops: Positive = CROPS
-    """Crops of each real image of patches.pool, of which the best is its patch."""
+    crops: Count = CROPS
+    """Crops of each real image of patches.pool, of which the best is its patch; 0 begins with random real images and chooses nothing."""
 
 
 FEW_IMAGES = frozenset({"imagenette", "imagewoof"})
@@ -51,7 +51,9 @@ FADRM = replace(
     loop="bilp.distill.loops.residual:distill",
     carried="bilp.distill.loops.residual:require_carried",
     requires="bilp.distill.loops.residual:require_patches",
-    brief={"residual": {"crops": 1}},
+    brief={"residual": {"crops": 0}},
+    looked_at=lambda distill: int(distill.patches.pool),
+    work="bilp.costs.method_work:residual",
 )
 
 METHODS = (FADRM,)

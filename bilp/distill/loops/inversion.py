@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from bilp.artifacts.tensors import Form, require_tensors
 from bilp.config import DistillConfig
-from bilp.config.shapes import is_clip
 from bilp.data.pool import RealPool
 from bilp.distill.loops.iterations import Iterations, Step
 from bilp.distill.step.inversion_batches import InversionBatch, batches_of
@@ -44,7 +43,7 @@ FIRST, SECOND, LEAST = 0.5, 0.9, 1e-8
 """Adam's decay of the first and of the second moment, and what is added to the root of the latter, as in the programs."""
 SQUARES, LOGITS = "squares", "logits"
 """What a state carries: second moments, float32 as the images, and the teacher's answers to the images `[classes * ipc, classes]`, after
-the last iteration of a round. First moments are its momentum."""
+the last iteration of the run. First moments are its momentum."""
 
 
 class InversionIterations(Iterations):
@@ -63,11 +62,12 @@ class InversionIterations(Iterations):
             state.method[SQUARES] = torch.zeros_like(state.images)
 
     def advance(self, stop: int, progress: Progress = silent) -> list[Record]:
-        """See Iterations; the teacher is asked for labels of the images once, after the last."""
+        """See Iterations; after the last of the run the teacher is asked for labels of the images."""
         records = super().advance(stop, progress)
-        with torch.no_grad():
-            answers = [self.setting.network(part).float() for part in self.state.images.split(self._limit)]
-        self.state.method[LOGITS] = torch.cat(answers)
+        if stop == self.setting.config.iterations:
+            with torch.no_grad():
+                answers = [self.setting.network(part).float() for part in self.state.images.split(self._limit)]
+            self.state.method[LOGITS] = torch.cat(answers)
         return records
 
     def iteration(self, number: int) -> Iterator[Step]:
@@ -148,10 +148,8 @@ def frozen_teacher(setting: Setting, state: DistillState, round_number: int, whi
         raise ConfigError(f"method {setting.config.method} inverts a teacher: start the run with one")
 
 
-def require_pictures(pool: RealPool, config: DistillConfig) -> None:
-    """Raise ConfigError for samples whose pixels have no range that images could be kept in, and for clips."""
-    if is_clip(pool.dataset.shape):
-        raise ConfigError(f"method {config.method} inverts teachers of images, and {pool.dataset.name} holds clips: use another method")
+def require_pixels(pool: RealPool, config: DistillConfig) -> None:
+    """Raise ConfigError for samples whose pixels have no range that images could be kept in."""
     if pool.dataset.whitening_facts is not None:
         raise ConfigError(
             f"method {config.method} keeps pixels within their range, and those of {pool.dataset.name} are whitened: "
@@ -159,15 +157,13 @@ def require_pictures(pool: RealPool, config: DistillConfig) -> None:
         )
 
 
-def forms(config: DistillConfig, images: Sequence[int], classes: int) -> dict[str, Form]:
-    """Types and shapes of what a state carries of images `[classes * ipc, C, H, W]`."""
-    return {SQUARES: (torch.float32, tuple(images)), LOGITS: (torch.float32, (images[0], classes))}
-
-
 def require_carried(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
     """Raise DamagedArtifact, naming `where`, unless `state.method` is that of a run of these methods, or of some of its classes."""
     count = len(tensors[SQUARES]) if SQUARES in tensors and tensors[SQUARES].dim() else 0
-    require_tensors(tensors, forms(config, (count, *pool.dataset.shape), pool.classes), where)
+    forms: dict[str, Form] = {SQUARES: (torch.float32, (count, *pool.dataset.shape))}
+    if LOGITS in tensors:
+        forms[LOGITS] = (torch.float32, (count, pool.classes))
+    require_tensors(tensors, forms, where)
     if bool((tensors[SQUARES] < 0).any()) or not 0 < count <= pool.classes * config.ipc:
         raise DamagedArtifact(f"{where} holds second moments of {count} images that cannot be: run the round again")
 

@@ -21,10 +21,11 @@ from bilp.artifacts.tensors import require_tensors
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.crops import CropIterations, require_images, tiles_of_class
-from bilp.distill.loops.inversion import SQUARES, InversionIterations, require_pictures
+from bilp.distill.loops.inversion import SQUARES, InversionIterations, require_pixels
 from bilp.distill.loops.inversion import require_carried as require_inversion
 from bilp.distill.loops.iterations import Step
 from bilp.distill.step.divergence import Guard
+from bilp.distill.step.initial import initial_state
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 
@@ -76,6 +77,9 @@ def block_starts(config: DistillConfig) -> list[int]:
 def medium_patches(setting: Setting, labels: Tensor) -> Tensor:
     """A patch for every synthetic image `[classes * ipc, C, H, W]`, on the run's device."""
     crops = setting.config.residual.crops
+    if crops == 0:
+        drawn = initial_state(setting.config.model_copy(update={"init": "real"}), setting.pool, setting.classes)
+        return drawn.images.to(setting.device)
     config = setting.config.model_copy(update={"iterations": crops, "rounds": 1})
     state = DistillState.start(torch.zeros(len(labels), *setting.pool.dataset.shape, device=setting.device), labels)
     guard = Guard(config.learning_rate, setting.pool.dataset.class_names, math.nan, "", setting.classes)
@@ -85,7 +89,7 @@ def medium_patches(setting: Setting, labels: Tensor) -> Tensor:
 
 def require_patches(pool: RealPool, config: DistillConfig) -> None:
     """Raise ConfigError for samples that make no patches, or that no teacher is inverted to."""
-    require_pictures(pool, config)
+    require_pixels(pool, config)
     require_images(pool, config)
 
 
