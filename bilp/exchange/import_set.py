@@ -21,6 +21,7 @@ from bilp.data import Dataset, open_dataset
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.pictures import grid_png
+from bilp.distill.soft_labels import FILE, exact_labels
 from bilp.errors import ConfigError, DataError
 from bilp.exchange.reference_files import PublishedSet, read_published
 from bilp.storage.objects import Uri, as_uri, join
@@ -50,7 +51,9 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
     tensors = encode_tensors({"images": images, "labels": ordered})
+    soft = None if found.logits is None else exact_labels(found.logits)  # which are in this order
     settings = {"pixels": scale, "factor": options.factor, "layout": found.layout.name, "method": options.name}
+    settings |= {} if soft is None else {"soft_labels": digest(soft[0])}
     key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
     facts = {
         "dataset": dataset.fingerprint,
@@ -64,6 +67,9 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
         "source": file.rsplit("/", 1)[-1],
     }
     files = {IMAGES: tensors, GRID: grid_png(images, int(per_class[0]), dataset.mean, dataset.std, dataset.whitening)}
+    if soft is not None:
+        files[FILE] = soft[0]
+        facts["soft_labels"] = soft[1].model_dump(mode="json", exclude_none=True)
     if dataset.whitening is not None:
         facts["whitening"] = dataset.whitening_facts
         files[FIT] = encode(dataset.whitening)

@@ -25,8 +25,8 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     `images` `[n, C, H, W]`, or `[n, T, C, H, W]` of clips, are float32, normalized as x = (pixel - mean) / std with pixels in [0, 1],
     and unclamped; `labels` `[n]` are int64 positions in `class_names`. `facts` is everything that the manifest states, method and ipc
     included.
-    `logits` `[n, classes]`, if not None, are what a teacher said of the images as they are; at a temperature T its labels are
-    softmax(logits / T).
+    `logits` `[n, classes]`, if not None, are what a teacher said of the images as they are, whose labels at a temperature T are
+    softmax(logits / T); or those of labels softmax(logits) that were learned with the images.
     If `whitening` is not None, they are whitened as well, and so must be what networks trained on them are tested with:
     `whitening.apply` on images with this mean and std (0 and 1, so that it takes pixels in [0, 1]).
     """

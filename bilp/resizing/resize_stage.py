@@ -20,6 +20,7 @@ from bilp.config.resize import RESIZE_RULES, ResizeConfig
 from bilp.data.store import FIT
 from bilp.data.whitening import decode as decode_fit
 from bilp.distill.pictures import grid_png
+from bilp.distill.soft_labels import FILE, exact_labels, read_soft_labels
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError
 from bilp.images.decode_stored import decoded
@@ -40,7 +41,8 @@ def resize(
 
     Where stored images stand for several ones, these are chosen among one by one and put together anew. Images of a class are in the order
     of their scores, so that a set resized twice is the one resized at once, as long as scores are the same. What is read of the parent is
-    its images alone, so that soft labels stay behind: it may have been distilled, imported, or resized itself.
+    its images and the labels that were learned with them, so that what a teacher said stays behind: it may have been distilled, imported,
+    or resized itself.
 
     Args:
         synthetic_uri: the finished set.
@@ -73,12 +75,18 @@ def resize(
     kept = lowest(scores.view(len(facts.class_names), -1), config.ipc * decode.factor**2)
     chosen = put_together(taken_apart(stored, decode.factor)[kept], decode.factor)
     resized = {"ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
-    told = {name: value for name, value in parent.manifest.facts.items() if name != "soft_labels"} | resized  # these are not taken along
+    told = {name: value for name, value in parent.manifest.facts.items() if name != "soft_labels"} | resized
+    files = _files(parent, facts, chosen, config.ipc)
+    if facts.soft_labels is not None and facts.soft_labels.learned and decode.factor == 1:  # a teacher's answers are not taken along
+        logits = read_soft_labels(parent)
+        assert logits is not None  # as the facts say
+        files[FILE], stated = exact_labels(logits[kept])
+        told |= {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
     return publish(
         uri,
         SYNTHETIC,
         key,
-        _files(parent, facts, chosen, config.ipc),
+        files,
         config=settings,
         parents={"synthetic": parent.uri},
         facts=told,
