@@ -281,6 +281,7 @@ OF_PLANS = {
 # Versions that must reach a stage's key although its own module is another one.
 UPSTREAM = {
     ("evaluation of a synthetic set", "soft labels"): "bilp.evaluate.teacher",
+    ("expert", "curriculum"): "bilp.scoring.summary",
     ("evaluation of real images", "herding"): "bilp.evaluate.teacher",
     ("run", "idc"): "bilp.distill.step.pretrained",
     ("run", "ncfm"): "bilp.distill.step.pretrained",
