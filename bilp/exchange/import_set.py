@@ -22,6 +22,7 @@ from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill import real_part
 from bilp.distill.pictures import grid_png
+from bilp.distill.soft_labels import FILE, exact_labels
 from bilp.errors import ConfigError, DataError
 from bilp.exchange.own_files import is_own, read_own
 from bilp.exchange.reference_files import PublishedSet, read_published
@@ -56,7 +57,9 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
     tensors = encode_tensors({"images": images, "labels": ordered})
+    soft = None if found.logits is None else exact_labels(found.logits)  # which are in this order
     settings = {"pixels": scale, "factor": options.factor, "layout": found.layout.name, "method": options.name}
+    settings |= {} if soft is None else {"soft_labels": digest(soft[0])}
     if real is not None:
         settings["real"] = digest(real_part.file_of(real, ordered))
     key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
@@ -74,6 +77,9 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     files = {IMAGES: tensors, GRID: grid_png(images, int(per_class[0]), dataset.mean, dataset.std, dataset.whitening)}
     if real is not None:
         files[real_part.FILE], facts["real"] = real_part.file_of(real, ordered), real_part.count_of(real)
+    if soft is not None:
+        files[FILE] = soft[0]
+        facts["soft_labels"] = soft[1].model_dump(mode="json", exclude_none=True)
     if dataset.whitening is not None:
         facts["whitening"] = dataset.whitening_facts
         files[FIT] = encode(dataset.whitening)

@@ -27,8 +27,8 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     `images` `[n, C, H, W]`, or `[n, T, C, H, W]` of clips, are float32, normalized as x = (pixel - mean) / std with pixels in [0, 1],
     and unclamped; `labels` `[n]` are int64 positions in `class_names`. `facts` is everything that the manifest states, method and ipc
     included.
-    `logits` `[n, classes]`, if not None, are what a teacher said of the images as they are; at a temperature T its labels are
-    softmax(logits / T).
+    `logits` `[n, classes]`, if not None, are what a teacher said of the images as they are, whose labels at a temperature T are
+    softmax(logits / T); or those of labels softmax(logits) that were learned with the images.
     `values` `[n, classes]`, if not None, are labels that were learned with the images: what networks shall give, by squared differences.
     `real` `[n]`, if not None, are int64 numbers of training samples of the data set: of the images that are such a sample as it is, and
     -1 of those that were distilled.

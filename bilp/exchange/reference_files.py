@@ -30,12 +30,14 @@ class Layout:
     """How its images are normalized."""
     whitens: bool = False
     """Whether they are those of a whitened data set, where one is given."""
+    learns_labels: bool = False
+    """Whether its labels may be the logits of learned ones `[n, classes]`, of as many images of each class, class by class."""
 
 
 DC = Layout("dc")
 """DC, DSA and DM: a dictionary with several sets."""
-MTT = Layout("mtt", whitens=True)
-"""MTT and those after it: a tensor of images, with one of labels in a file beside."""
+MTT = Layout("mtt", whitens=True, learns_labels=True)
+"""MTT and those after it: a tensor of images, with one of labels in a file beside, which DATM and PAD learn."""
 IDC = Layout("idc", scale="unit")
 """IDC: a pair of images in [0, 1] and labels."""
 
@@ -59,11 +61,15 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """Images `[n, C, H, W]` or clips `[n, T, C, H, W]` (float32, as they were saved) and labels `[n]` (int64) of one published set."""
+    """Images `[n, C, H, W]` or clips `[n, T, C, H, W]` (float32, as they were saved) and labels `[n]` (int64) of one published set.
+
+    `logits` `[n, classes]` (float32) are those of soft labels, if these were saved."""
 
     images: Tensor
     labels: Tensor
     layout: Layout
+    logits: Tensor | None = None
+    """Of soft labels that were learned with the images, `[n, classes]`, if the file has some."""
     real: Tensor | None = None
     """Numbers `[n]`, int64, of training samples of the data set, of images that are such a sample as it is, and -1 for the others."""
     class_names: tuple[str, ...] | None = None
@@ -117,6 +123,9 @@ def checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
     images, labels = (part.detach() for part in pair)
     if not all(part.layout == torch.strided and part.device.type == "cpu" and not part.is_quantized for part in (images, labels)):
         raise DataError(f"{where} holds tensors that are sparse, quantized or empty shells: ask who saved it for plain ones")
+    logits = _logits(labels, layout, where)
+    if logits is not None:
+        labels = torch.arange(logits.shape[1]).repeat_interleave(len(logits) // logits.shape[1])
     if images.ndim not in (4, 5) or labels.ndim != 1 or len(images) != len(labels) or not images.numel():
         found = f"images {list(images.shape)} and labels {list(labels.shape)}"
         raise DataError(f"{where} holds {found}: expected [n, C, H, W] and [n], or [n, T, C, H, W] and [n] of clips")
@@ -133,4 +142,17 @@ def checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
     largest = max(-low, high)
     if largest > MOST_VALUE:
         raise DataError(f"{where} holds pixels up to {largest:.3g}, at most {MOST_VALUE:g} are taken: its distillation has diverged")
-    return PublishedSet(images, labels.long().contiguous(), layout)
+    return PublishedSet(images, labels.long().contiguous(), layout, logits)
+
+
+def _logits(labels: Tensor, layout: Layout, where: str) -> Tensor | None:
+    """The labels as float32 logits of soft ones, if that is what they are; None for others. Raises DataError for some that cannot be."""
+    if not layout.learns_labels or labels.ndim != 2 or labels.dtype not in FLOATS:
+        return None
+    held, (count, classes) = labels.untyped_storage().nbytes(), labels.shape
+    if not classes or count % classes or labels.numel() * labels.element_size() > held:
+        raise DataError(f"{where} holds soft labels {[count, classes]}: expected [n, classes] with as many of each class, class by class")
+    logits = labels.float().contiguous()
+    if not bool(logits.isfinite().all()):
+        raise DataError(f"{where} holds soft labels that are not finite: its distillation has diverged")
+    return logits

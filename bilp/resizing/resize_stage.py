@@ -23,6 +23,7 @@ from bilp.distill import real_part
 from bilp.distill.learned_labels import label_files, read_learned_labels
 from bilp.distill.pictures import grid_png
 from bilp.distill.real_part import read_real
+from bilp.distill.soft_labels import FILE, exact_labels, read_soft_labels
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError
 from bilp.images.decode_stored import decoded
@@ -43,7 +44,7 @@ def resize(
 
     Where stored images stand for several ones, these are chosen among one by one and put together anew. Images of a class are in the order
     of their scores, so that a set resized twice is the one resized at once, as long as scores are the same. What is read of the parent is
-    its images, which of them are real, and labels that were learned with them, so that soft labels stay behind: it may have been
+    its images, which of them are real, and labels that were learned with them, so that what a teacher said stays behind: it may have been
     distilled, imported, or resized itself.
 
     Args:
@@ -88,6 +89,11 @@ def resize(
     if values is not None:  # of images that stand for themselves
         more_files, more_facts = label_files(values[kept], labels[kept])
         files, told = files | more_files, told | more_facts
+    if facts.soft_labels is not None and facts.soft_labels.learned and decode.factor == 1:  # a teacher's answers are not taken along
+        logits = read_soft_labels(parent)
+        assert logits is not None  # as the facts say
+        files[FILE], stated = exact_labels(logits[kept])
+        told |= {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
     return publish(
         uri,
         SYNTHETIC,

@@ -199,7 +199,15 @@ def learners(world: World) -> dict[str, Case]:
         read_anyway=frozenset({"config.count"}),
     )
     following = EXPERTS.model_copy(update={"curriculum": CurriculumConfig(criterion="el2n", score=SCORE)})
-    return {"experts": every, "curriculum": replace(every, settings=Expert(config=following), left_out=COUNT)}
+    curriculum = "config.curriculum."
+    taught = replace(
+        every,
+        settings=Expert(config=following),
+        left_out=COUNT,
+        single=frozenset(f"{curriculum}score.{name}" for name in ("measure", "extend", "keep_networks")),
+        given={f"{curriculum}dropped": (0.1, 0.3), f"{curriculum}dropped_from": (41, 62)},
+    )
+    return {"experts": every, "curriculum": taught}
 
 
 def buffers(world: World) -> dict[str, Case]:

@@ -283,6 +283,7 @@ OF_PLANS = {
 UPSTREAM = {
     ("evaluation of a synthetic set", "soft labels"): "bilp.evaluate.teacher",
     ("evaluation of a synthetic set", "linear probe"): "bilp.evaluate.teacher",
+    ("expert", "curriculum"): "bilp.scoring.summary",
     ("evaluation of real images", "herding"): "bilp.evaluate.teacher",
     ("run", "idc"): "bilp.distill.step.pretrained",
     ("run", "ncfm"): "bilp.distill.step.pretrained",

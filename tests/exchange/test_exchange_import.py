@@ -15,12 +15,14 @@ import bilp
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.config.resize import ResizeConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, DataError, MissingArtifact
 from bilp.evaluate import evaluate_synthetic, measurements
 from bilp.exchange import ImportOptions
 from bilp.exchange import import_set as import_options
 from bilp.exchange.reference_files import read_published
+from bilp.resizing.resize_stage import resize
 
 
 @pytest.fixture
@@ -80,6 +82,31 @@ def test_two_files_of_mtt(real: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     torch.save(images, tmp_path / "pictures.pt")
     with pytest.raises(DataError, match="name the file of the labels"):
         read_published(str(tmp_path / "pictures.pt"))
+
+
+def test_labels_that_were_learned_are_taken_along(real: tuple[Tensor, Tensor], digits_uri: str, tmp_path: Path) -> None:
+    """As DATM's program saves them: images class by class, and the logits of their soft labels."""
+    images, root = by_class(*real), str(tmp_path / "store")
+    logits = torch.randn(20, 10, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    torch.save(images, tmp_path / "images_best.pt")
+    torch.save(logits, tmp_path / "labels_best.pt")
+    uri = import_set(str(tmp_path / "images_best.pt"), digits_uri, root, name="datm")
+    found = bilp.load_distilled(uri)
+    assert torch.equal(found.images, images)
+    assert found.labels.tolist() == [label for label in range(10) for _ in range(2)]
+    assert found.logits is not None
+    assert torch.equal(found.logits, logits.detach())
+    torch.save(logits + 1, tmp_path / "labels_best.pt")
+    assert import_set(str(tmp_path / "images_best.pt"), digits_uri, root, name="datm") != uri
+    smaller = bilp.load_distilled(resize(uri, ResizeConfig(ipc=1, rule="random"), root))
+    assert smaller.logits is not None
+    for image, told in zip(smaller.images, smaller.logits, strict=True):
+        (place,) = [k for k, whole in enumerate(images) if torch.equal(image, whole)]
+        assert torch.equal(told, logits[place].detach())
+    for wrong, message in ((logits[:15], "class by class"), (logits * torch.inf, "not finite"), (logits[:, :0], "class by class")):
+        torch.save(wrong.detach(), tmp_path / "labels_best.pt")
+        with pytest.raises(DataError, match=message):
+            read_published(str(tmp_path / "images_best.pt"))
 
 
 def test_pixels_of_idc_are_normalized(real: tuple[Tensor, Tensor], digits: Dataset, digits_uri: str, tmp_path: Path) -> None:
