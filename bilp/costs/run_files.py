@@ -15,7 +15,7 @@ from bilp.costs.speed import Speed
 from bilp.costs.tensor_bytes import tensor_file_bytes
 from bilp.distill.part import keeps_state, share_of_classes
 from bilp.distill.step.round_bounds import bounds
-from bilp.distill.step.state import METHOD, MOMENTUM, NO_MOMENTUM, PRUNER
+from bilp.distill.step.state import METHOD, MOMENTUM, NO_MOMENTUM, PRUNER, REAL
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.registry import resolve
 
@@ -56,6 +56,8 @@ def _state_bytes(run: PlannedRun, speed: Speed, classes: range) -> dict[int, int
         "iteration": (torch.int64, ()),
         "reference_loss": (torch.float64, ()),
     }
+    if distill.has_real_part:
+        forms[REAL] = (torch.int64, (count,))
     if run.reselect.active:
         labels = torch.from_numpy(np.repeat(np.arange(speed.data.classes), speed.data.train))
         pruner = AdaptivePruner(labels, speed.data.classes, run.reselect)

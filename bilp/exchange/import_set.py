@@ -57,7 +57,7 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
     tensors = encode_tensors({"images": images, "labels": ordered})
-    soft = None if found.logits is None else exact_labels(found.logits)  # which are in this order
+    soft = None if found.logits is None else exact_labels(found.logits[order])
     settings = {"pixels": scale, "factor": options.factor, "layout": found.layout.name, "method": options.name}
     settings |= {} if soft is None else {"soft_labels": digest(soft[0])}
     if real is not None:

@@ -19,6 +19,7 @@ from bilp.config.methods.spec import PLUGIN, Method
 from bilp.config.methods.trajectory import ExpertsConfig
 from bilp.config.pipeline import ReportConfig
 from bilp.config.prune import PruneConfig
+from bilp.config.real_part import RealPartConfig
 from bilp.config.reselect import ReselectConfig
 from bilp.config.score import ScoreConfig
 
@@ -31,6 +32,8 @@ def method_groups(method: Method) -> dict[str, type[BaseModel]]:
     own: dict[str, type[BaseModel]] = {f"distill.{name}": model for name, model in method.settings.items()}
     if method.decodes:
         own["distill.decode"] = DecodeConfig
+    if method.real_part:
+        own["distill.real_part"] = RealPartConfig
     if method.needs_experts:
         own["experts"] = ExpertsConfig
     return own
