@@ -90,6 +90,7 @@ def test_names_that_mean_nothing_else_stand_in_no_other_module() -> None:
     scores = {(name, value) for name in modules for value in ("loss_init", "loss_converge", "forgetting")}
     # A method's entry says which estimators apply to it.
     stated = {("prune.py", "loss_init"), ("subsets.py", "monte_carlo"), ("lgm.py", "cotangent")}
+    stated |= {("frepo.py", name) for name in ("cotangent", "sketch")}
     assert {(name, value) for name, value in found if value != "ite"} <= scores | stated
 
 

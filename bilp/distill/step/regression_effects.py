@@ -28,7 +28,7 @@ from bilp.config.estimators import ESTIMATORS
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.held_out_loss import halves, held_out_directions
-from bilp.distill.step.regression import Regressor
+from bilp.distill.step.regressor import Regressor
 from bilp.distill.step.sample_scores import Scored
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.synthetic import image_bytes
