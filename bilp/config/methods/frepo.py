@@ -41,6 +41,8 @@ UNMIRRORED_FROM = {"fashion_mnist": 1, "cifar100": 10, "tiny_imagenet": 10, "ima
 """Data sets on which its program leaves the mirror images out, from so many images per class on."""
 WHITENED = ("cifar10", "cifar100", "tiny_imagenet")
 """Data sets of its paper that it whitens."""
+SMALL_EVALUATION = {"epochs": 1000, "full_epochs": 60, "batch_size": 64}
+"""Of few and small images: about a thousand steps on all real images, too."""
 FEWEST, UNKNOWN = 2, 10
 """Samples of a class in a batch at least, and classes of data of which nobody knows how many there are."""
 
@@ -87,7 +89,7 @@ def _small(cell: Cell) -> dict[str, Any]:
         "network": {"name": CONVNET_FREPO, "width": 32},
         "regression": {"networks": 4},
     }
-    return {"distill": distill}
+    return {"distill": distill, "evaluate": SMALL_EVALUATION}
 
 
 FREPO = Method(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from bilp.config.base import Frozen, Positive, Rate
-from bilp.config.methods.frepo import MEASURED_BY, per_class, whitening
+from bilp.config.methods.frepo import MEASURED_BY, SMALL_EVALUATION, per_class, whitening
 from bilp.config.methods.spec import Cell, Method
 from bilp.config.sources import SOURCES
 
@@ -63,7 +63,7 @@ def _small(cell: Cell) -> dict[str, Any]:
         "network": {"width": 64, "norm": "none"},
         "random_features": {"networks": 4, "transform_rate": 5e-4},
     }
-    return {"distill": distill}
+    return {"distill": distill, "evaluate": SMALL_EVALUATION}
 
 
 RFAD = Method(
