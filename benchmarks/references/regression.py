@@ -115,7 +115,7 @@ class FeatureRegressionReference(RegressionReference):
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 0.9
-        network.to(self.images)
+        network.to(self.setting.device, self.images.dtype)
         return network, torch.optim.Adam(network.parameters(), lr=self.config.network_learning_rate)
 
     def _lamb(self, name: str, value: Tensor, gradient: Tensor, t: int, rate: float) -> Tensor:
@@ -140,7 +140,7 @@ class RandomFeatureReference(RegressionReference):
         for k in range(settings.networks):
             network = build(config.network, self.setting.pool.dataset.shape, self.count)
             initialize(network, generator(config.seed, "network", t, k), gaussian_process)
-            self._networks.append(network.to(self.images).eval())
+            self._networks.append(network.to(self.setting.device, self.images.dtype).eval())
         learned = [value.clone().requires_grad_() for value in (self._base, self._matrix, self.soft, self._log_scale)]
         base, matrix, soft, log_scale = learned
         images = (base.flatten(1) @ matrix).view_as(base)

@@ -46,7 +46,8 @@ class DistilledSet(loaded.DistilledSet, Result):
 
     def __init__(self, plain: loaded.DistilledSet, uri: str) -> None:
         """Use `bilp.distill` or `bilp.load_distilled`."""
-        loaded.DistilledSet.__init__(self, plain.images, plain.labels, plain.facts, plain.whitening, plain.logits, plain.real)
+        labels = (plain.logits, plain.values, plain.real)
+        loaded.DistilledSet.__init__(self, plain.images, plain.labels, plain.facts, plain.whitening, *labels)
         Result.__init__(self, uri)
         self._made: Made | None = None
         self.accuracy: float | None = None

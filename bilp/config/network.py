@@ -52,6 +52,7 @@ class NetworkEntry:
 
 
 CONVNET, RESNET18, RESNET18_IMAGENET = "convnet", "resnet18", "resnet18_imagenet"
+CONVNET_FREPO = "convnet_frepo"
 FRAME_MEAN = "video_convnet_mean"
 """The ConvNet on each frame of a clip: it takes clips of any length and of whatever side the ConvNet takes."""
 CONVNET3D = "convnet3d"
@@ -76,7 +77,7 @@ OWN = (
     NetworkEntry("resnet10", "ResNet-10", f"{_RESNET}:RESNET10", norm="batch", revision=1),
     NetworkEntry("resnet10_ap", "ResNetAP-10", f"{_RESNET}:RESNET10_AP", revision=1),
     NetworkEntry("densenet", "DenseNet", "bilp.nets.densenet:densenet", norm="batch"),
-    NetworkEntry("convnet_frepo", "ConvNet (FRePo)", f"{_CONVNET}:convnet_frepo", SHAPING, norm="batch"),
+    NetworkEntry(CONVNET_FREPO, "ConvNet (FRePo)", f"{_CONVNET}:convnet_frepo", SHAPING, norm="batch"),
     NetworkEntry(FRAME_MEAN, "VideoConvNetMean", f"{_CONVNET}:video_convnet_mean", SHAPING, video=True, convnet=True),
     NetworkEntry(CONVNET3D, "ConvNet3D", "bilp.nets.convnet3d:convnet3d", norms=NO_NORM, video=True),
     NetworkEntry("convnet3d_maps", "ConvNet3D (maps)", "bilp.nets.convnet3d:convnet3d_maps", norms=NO_NORM, video=True),

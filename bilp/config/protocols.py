@@ -8,7 +8,7 @@ from typing import Any
 
 from bilp.config.augmentations import ALL_FAMILIES
 from bilp.config.labels import HARD
-from bilp.config.network import CONVNET, RESNET18, RESNET18_IMAGENET
+from bilp.config.network import CONVNET, CONVNET_FREPO, RESNET18, RESNET18_IMAGENET
 from bilp.config.sources import SOURCES
 from bilp.registry import Registry
 
@@ -98,7 +98,7 @@ def _frepo(dataset: str, ipc: int) -> dict[str, Any]:
     changed: dict[str, Any] = {
         "epochs": steps // -(-images // FREPO_BATCH),
         "batch_size": FREPO_BATCH,
-        "networks": [{"name": "convnet_frepo", "norm": "none"}],
+        "networks": [{"name": CONVNET_FREPO, "norm": "none"}],
         "optimizer": "adamw",
         "learning_rate": 3e-4,
         "weight_decay": 0.0,

@@ -25,7 +25,7 @@ BUDGETS = {
     "ncfm": (368, 1),
     "lgm": (217, 1),
     "frepo": (400, 1),
-    "rfad": (900, 1),
+    "rfad": (400, 1),
 }
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all

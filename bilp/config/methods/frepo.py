@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bilp.config.base import Fraction, Frozen, Positive, Rate
 from bilp.config.methods.spec import Cell, Method
+from bilp.config.network import CONVNET_FREPO
 from bilp.config.sources import SOURCES
 
 
@@ -32,12 +33,16 @@ class FeatureRegressionConfig(Frozen):
     """The step size falls along half a cosine to this part of itself at the last iteration."""
 
 
+MEASURED_BY = ("auto", "cotangent", "sketch", "oracle")
+"""Estimators of the effects of kernel regression, of which auto is the exact one."""
 BATCH = 1024
 """Real samples of an iteration in FRePo's program, of all classes together."""
 UNMIRRORED_FROM = {"fashion_mnist": 1, "cifar100": 10, "tiny_imagenet": 10, "imagenet1k": 1}
 """Data sets on which its program leaves the mirror images out, from so many images per class on."""
 WHITENED = ("cifar10", "cifar100", "tiny_imagenet")
 """Data sets of its paper that it whitens."""
+SMALL_EVALUATION = {"epochs": 1000, "full_epochs": 60, "batch_size": 64}
+"""Of few and small images: about a thousand steps on all real images, too."""
 FEWEST, UNKNOWN = 2, 10
 """Samples of a class in a batch at least, and classes of data of which nobody knows how many there are."""
 
@@ -68,7 +73,7 @@ def _values(cell: Cell) -> dict[str, Any]:
         "network_learning_rate": 3e-4,
         "init": "real",
         "augment": [],
-        "network": {"name": "convnet_frepo"},
+        "network": {"name": CONVNET_FREPO},
         "regression": {"mirrored": _mirrored(cell)},
     }
     return {"distill": distill, **whitening(cell)}
@@ -81,10 +86,10 @@ def _small(cell: Cell) -> dict[str, Any]:
         "learning_rate": 3e-3,
         "batch_real": 64,
         "network_learning_rate": 1e-3,
-        "network": {"name": "convnet_frepo", "width": 32},
+        "network": {"name": CONVNET_FREPO, "width": 32},
         "regression": {"networks": 4},
     }
-    return {"distill": distill}
+    return {"distill": distill, "evaluate": SMALL_EVALUATION}
 
 
 FREPO = Method(
@@ -103,7 +108,7 @@ FREPO = Method(
     weighs=True,
     signed=True,
     measuring_cost=20.0,  # a pass back through twenty synthetic images, those of ten classes at ipc 2
-    estimators=("auto", "cotangent", "sketch", "oracle"),
+    estimators=MEASURED_BY,
     acts_on=lambda distill, classes: classes * int(distill.ipc) * (2 if distill.regression.mirrored else 1),
     measures="bilp.distill.step.regression_effects:measure",
     matching="bilp.matching:features",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from bilp.config.base import Frozen, Positive, Rate
-from bilp.config.methods.frepo import per_class, whitening
+from bilp.config.methods.frepo import MEASURED_BY, SMALL_EVALUATION, per_class, whitening
 from bilp.config.methods.spec import Cell, Method
 from bilp.config.sources import SOURCES
 
@@ -63,7 +63,7 @@ def _small(cell: Cell) -> dict[str, Any]:
         "network": {"width": 64, "norm": "none"},
         "random_features": {"networks": 4, "transform_rate": 5e-4},
     }
-    return {"distill": distill}
+    return {"distill": distill, "evaluate": SMALL_EVALUATION}
 
 
 RFAD = Method(
@@ -82,7 +82,7 @@ RFAD = Method(
     weighs=True,
     signed=True,
     measuring_cost=20.0,  # a pass back through twenty synthetic images, those of ten classes at ipc 2
-    estimators=("auto", "cotangent", "sketch", "oracle"),
+    estimators=MEASURED_BY,
     acts_on=lambda distill, classes: classes * int(distill.ipc) * int(distill.random_features.networks),
     measures="bilp.distill.step.regression_effects:measure",
     matching="bilp.matching:features",

@@ -25,7 +25,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.loops.iterations import Step
 from bilp.distill.loops.regression import IMAGES, LABELS, RegressionIterations, begin, learned_forms
 from bilp.distill.step import moments
-from bilp.distill.step.regression import Gradients, Regressor, stays
+from bilp.distill.step.regressor import Gradients, Regressor, stays
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.errors import DamagedArtifact

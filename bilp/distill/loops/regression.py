@@ -20,7 +20,7 @@ from bilp.distill.loops.iterations import Iterations, Step
 from bilp.distill.step import moments
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.real import draw_batches
-from bilp.distill.step.regression import Gradients, Regressor
+from bilp.distill.step.regressor import Gradients, Regressor
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.matching.base import shares_of

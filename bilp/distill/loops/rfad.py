@@ -26,7 +26,7 @@ from bilp.config.shapes import values_in
 from bilp.data.pool import RealPool
 from bilp.distill.loops.regression import IMAGES, LABELS, RegressionIterations, begin, learned_forms
 from bilp.distill.step import moments
-from bilp.distill.step.regression import Gradients, Load, Regressor, stays
+from bilp.distill.step.regressor import Gradients, Load, Regressor, stays
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.errors import ConfigError

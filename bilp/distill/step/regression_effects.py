@@ -16,7 +16,7 @@ no approximation and no other class is involved. Its length is over images and l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -28,7 +28,7 @@ from bilp.config.estimators import ESTIMATORS
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.held_out_loss import halves, held_out_directions
-from bilp.distill.step.regression import Regressor
+from bilp.distill.step.regressor import Regressor
 from bilp.distill.step.sample_scores import Scored
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.synthetic import image_bytes
@@ -80,6 +80,10 @@ class Measured:
         return self.share * (found - found.mean(dim=1, keepdim=True))
 
 
+Score = Callable[[Measured], Tensor]
+"""From the samples of a batch to a value for each of them `[n]`."""
+
+
 def measure(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:
     """Norms of causal effects, or signed effects, of the samples of every batch, under the regressor that was drawn last.
 
@@ -88,7 +92,7 @@ def measure(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> It
     regressor = setting.drawn.regressor
     solved = regressor.regression(synthetic)
     signed = RESELECT_SCORES[setting.reselect.score].signed
-    score = None
+    score: Score | None = None
     for batch in batches:
         own = Measured(setting, regressor, synthetic, solved, batch)
         if score is None:  # what all batches share is drawn by the path of the first
@@ -100,7 +104,7 @@ def _no_mean(kept: Tensor) -> Vectors:
     return ()
 
 
-def _estimator(first: Measured):  # type: ignore[no-untyped-def]
+def _estimator(first: Measured) -> Score:
     """From the samples of a batch to the norms of their effects `[n]`."""
     entry = ESTIMATORS[first.setting.reselect.estimator]
     if entry.by_definition:
@@ -164,7 +168,7 @@ def _gradient(of: Measured, shares: Tensor) -> tuple[Tensor, Tensor]:
     return regressor.pulled(of.synthetic, tuple(block.unsqueeze(0) for block in blocks)).squeeze(0), by_label
 
 
-def _signed(first: Measured):  # type: ignore[no-untyped-def]
+def _signed(first: Measured) -> Score:
     """From the samples of a batch to <ITE_i, v> `[n]`, where v comes from the half of the samples that i does not belong to."""
     setting = first.setting
     half_of = halves(setting)

@@ -19,7 +19,7 @@ from bilp.distill.step.frozen_encoder import FrozenEncoder, Supplied
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
 from bilp.distill.step.query_training import QueryTraining
-from bilp.distill.step.regression import Drawn
+from bilp.distill.step.regressor import Drawn
 from bilp.distill.step.schedule import Schedule, schedule_for
 from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer

@@ -115,7 +115,10 @@ class Regressor:
 
     def folded(self, by_label: Tensor) -> Tensor:
         """What belongs to the labels of images that count twice, `[..., m, classes]`, as what belongs to those of the M images."""
-        return sum(by_label.chunk(2, dim=-2)) if self.mirrored else by_label  # type: ignore[return-value]
+        if not self.mirrored:
+            return by_label
+        one, other = by_label.chunk(2, dim=-2)
+        return one + other
 
     def unfolded(self, directions: Tensor) -> Tensor:
         """Directions of the learned labels `[..., M, classes]` as those of the images that count twice."""
