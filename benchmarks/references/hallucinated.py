@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -29,7 +31,8 @@ class Hallucinator(nn.Module):
         with torch.no_grad():
             for name, layer in (("encoder", self.encoder), ("decoder", self.decoder)):
                 layer.weight.copy_(drawn[name][which])
-                layer.bias.copy_(drawn[f"{name}_bias"][which])  # type: ignore[union-attr]
+                assert layer.bias is not None
+                layer.bias.copy_(drawn[f"{name}_bias"][which])
 
     def forward(self, bases: Tensor) -> Tensor:
         """Of bases `[N, C, H, W]`."""
@@ -55,7 +58,8 @@ class HallucinatedReference(Reference):
         plain_layers(self.extractor)
         self.network.to(kind)
         self.bases.requires_grad_()
-        parts = [{"params": [self.bases], "lr": config.learning_rate}, {"params": self.hallucinators.parameters(), "lr": own.learning_rate}]
+        parts: list[dict[str, Any]] = [{"params": [self.bases], "lr": config.learning_rate}]
+        parts += [{"params": self.hallucinators.parameters(), "lr": own.learning_rate}]
         self.optimizer = torch.optim.SGD(parts, lr=1.0, momentum=own.momentum)
         self.extraction = torch.optim.SGD(self.extractor.parameters(), lr=own.extractor_learning_rate, momentum=0.9)
         self.step_size = torch.tensor(config.trajectory.step_size, dtype=torch.float64, device=setting.device)

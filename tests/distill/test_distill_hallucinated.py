@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import killed
 import pytest
 import torch
 from tiny_distillation import NARROW, Store, assert_follows, guard_for
@@ -123,6 +124,8 @@ def test_a_run_is_stored_as_its_bases_and_hallucinators(store: Store, selection:
     config, ends = haba(), []
     for root in ("one", "two"):
         run = start_run(store.uri, selection, config, OFF, str(tmp_path / root), buffer.uri)
+        if root == "two":
+            killed.until_killed(killed.distill, run, 2, 1)
         for number in (1, 2):
             distill_round(run, number)
         uri = finish_run(run)
