@@ -27,7 +27,7 @@ class Hallucinator(nn.Module):
         super().__init__()
         into, entering, kernel, _ = drawn["encoder"][which].shape
         self.encoder, self.decoder = nn.Conv2d(entering, into, kernel), nn.ConvTranspose2d(into, drawn["decoder"].shape[2], kernel)
-        self.scale, self.shift = nn.Parameter(drawn["scale"][which].clone()), nn.Parameter(drawn["shift"][which].clone())
+        self.scale, self.shift = nn.Parameter(drawn["inner_scale"][which].clone()), nn.Parameter(drawn["inner_shift"][which].clone())
         with torch.no_grad():
             for name, layer in (("encoder", self.encoder), ("decoder", self.decoder)):
                 layer.weight.copy_(drawn[name][which])
@@ -51,10 +51,10 @@ class HallucinatedReference(Reference):
         kept = [row for c in range(classes) for row in range(c * config.ipc, c * config.ipc + each)]
         self.bases = self.images[kept].mean(dim=1, keepdim=True) if own.gray else self.images[kept]
         drawn = initial_hallucinators(config, shape)
-        self.hallucinators = nn.ModuleList([Hallucinator(drawn, k) for k in range(own.count)]).to(self.images)
+        self.hallucinators = nn.ModuleList([Hallucinator(drawn, k) for k in range(own.count)]).to(setting.device, kind)
         self.extractor = build(config.network, shape, classes)
         initialize(self.extractor, generator(config.seed, "initial_extractor"))
-        self.extractor.to(self.images)
+        self.extractor.to(setting.device, kind)
         plain_layers(self.extractor)
         self.network.to(kind)
         self.bases.requires_grad_()

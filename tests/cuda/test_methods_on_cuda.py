@@ -25,6 +25,7 @@ BUDGETS = {
     "ncfm": (368, 1),
     "lgm": (217, 1),
     "linba": (1290, 1),
+    "haba": (1090, 1),
 }
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all
@@ -32,6 +33,7 @@ BUDGETS = {
 # NCFM sends the weights of a network that it meets for the first time, and its frequencies.
 COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 49, "dream": 36, "idm": 17, "mtt": 6, "tesla": 6, "cafe": 19, "ncfm": 25, "lgm": 27} | {
     "linba": 7,
+    "haba": 13,
 }
 
 

@@ -156,7 +156,7 @@ def test_what_does_not_go_together_is_refused(
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda tensors: tensors.pop("scale"),
+        lambda tensors: tensors.pop("inner_scale"),
         lambda tensors: tensors.update(extractor=torch.zeros(3)),
         lambda tensors: tensors.pop("step_size"),
     ],

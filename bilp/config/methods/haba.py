@@ -106,8 +106,8 @@ def hallucinator_shapes(distill: Any, shape: Sequence[int]) -> dict[str, tuple[i
     return {
         "encoder": (own.count, channels, entering, kernel, kernel),
         "encoder_bias": (own.count, channels),
-        "scale": middle,
-        "shift": middle,
+        "inner_scale": middle,
+        "inner_shift": middle,
         "decoder": (own.count, channels, channels, kernel, kernel),
         "decoder_bias": (own.count, channels),
     }

@@ -69,8 +69,8 @@ def initial_hallucinators(config: DistillConfig, shape: Sequence[int]) -> dict[s
     """Convolutions are uniform within 1 / sqrt(fan in), where that of a transposed one counts its outputs, as PyTorch has it."""
     shapes, found = hallucinator_shapes(config, shape), {}
     for name, form in shapes.items():
-        if name in ("scale", "shift"):
-            found[name] = torch.full(form, 1.0 if name == "scale" else 0.0)
+        if name in ("inner_scale", "inner_shift"):
+            found[name] = torch.full(form, 1.0 if name == "inner_scale" else 0.0)
         else:
             kernel = shapes[name.removesuffix("_bias")]
             bound = 1.0 / math.sqrt(math.prod(kernel[2:]))
