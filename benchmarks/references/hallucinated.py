@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -25,11 +27,12 @@ class Hallucinator(nn.Module):
         super().__init__()
         into, entering, kernel, _ = drawn["encoder"][which].shape
         self.encoder, self.decoder = nn.Conv2d(entering, into, kernel), nn.ConvTranspose2d(into, drawn["decoder"].shape[2], kernel)
-        self.scale, self.shift = nn.Parameter(drawn["scale"][which].clone()), nn.Parameter(drawn["shift"][which].clone())
+        self.scale, self.shift = nn.Parameter(drawn["inner_scale"][which].clone()), nn.Parameter(drawn["inner_shift"][which].clone())
         with torch.no_grad():
             for name, layer in (("encoder", self.encoder), ("decoder", self.decoder)):
                 layer.weight.copy_(drawn[name][which])
-                layer.bias.copy_(drawn[f"{name}_bias"][which])  # type: ignore[union-attr]
+                assert layer.bias is not None
+                layer.bias.copy_(drawn[f"{name}_bias"][which])
 
     def forward(self, bases: Tensor) -> Tensor:
         """Of bases `[N, C, H, W]`."""
@@ -48,14 +51,15 @@ class HallucinatedReference(Reference):
         kept = [row for c in range(classes) for row in range(c * config.ipc, c * config.ipc + each)]
         self.bases = self.images[kept].mean(dim=1, keepdim=True) if own.gray else self.images[kept]
         drawn = initial_hallucinators(config, shape)
-        self.hallucinators = nn.ModuleList([Hallucinator(drawn, k) for k in range(own.count)]).to(self.images)
+        self.hallucinators = nn.ModuleList([Hallucinator(drawn, k) for k in range(own.count)]).to(setting.device, kind)
         self.extractor = build(config.network, shape, classes)
         initialize(self.extractor, generator(config.seed, "initial_extractor"))
-        self.extractor.to(self.images)
+        self.extractor.to(setting.device, kind)
         plain_layers(self.extractor)
         self.network.to(kind)
         self.bases.requires_grad_()
-        parts = [{"params": [self.bases], "lr": config.learning_rate}, {"params": self.hallucinators.parameters(), "lr": own.learning_rate}]
+        parts: list[dict[str, Any]] = [{"params": [self.bases], "lr": config.learning_rate}]
+        parts += [{"params": self.hallucinators.parameters(), "lr": own.learning_rate}]
         self.optimizer = torch.optim.SGD(parts, lr=1.0, momentum=own.momentum)
         self.extraction = torch.optim.SGD(self.extractor.parameters(), lr=own.extractor_learning_rate, momentum=0.9)
         self.step_size = torch.tensor(config.trajectory.step_size, dtype=torch.float64, device=setting.device)

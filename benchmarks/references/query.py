@@ -8,7 +8,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from benchmarks.references.parts import Reference
-from bilp.distill.step.memories import initial_memories
+from bilp.distill.step.memory_steps import initial_memories
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.images import augment
@@ -29,8 +29,8 @@ class QueryReference(Reference):
     def drawn(self, memories: Tensor, coefficients: Tensor) -> Tensor:
         """The images, one by one, differentiable."""
         side = (self.images.shape[-2], self.images.shape[-1])
-        each = [sum(a * memory for a, memory in zip(row, memories, strict=True)) for row in coefficients]
-        return functional.interpolate(torch.stack(each), side, mode="bilinear")  # type: ignore[arg-type]
+        each = [torch.stack([a * memory for a, memory in zip(row, memories, strict=True)]).sum(dim=0) for row in coefficients]
+        return functional.interpolate(torch.stack(each), side, mode="bilinear")
 
     def iteration(self, t: int) -> None:
         """See Reference."""

@@ -55,11 +55,13 @@ class Asked:
 
     def vectors(self) -> Iterator[list[Vectors]]:
         """phi of all samples in order, some at a time."""
-        parameters = list(self.network.parameters())
-        for images, labels in zip(self.images.split(TOGETHER), self.labels.split(TOGETHER), strict=True):
-            with torch.enable_grad():
-                losses = functional.cross_entropy(self.network(images), labels, reduction="none")
-            yield [torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True) for loss in losses]
+        for rows in torch.arange(len(self.images)).split(TOGETHER):
+            yield [self._vector(row) for row in rows.tolist()]
+
+    def _vector(self, row: int) -> Vectors:
+        with torch.enable_grad():
+            loss = functional.cross_entropy(self.network(self.images[row : row + 1]), self.labels[row : row + 1])
+        return torch.autograd.grad(loss, list(self.network.parameters()), materialize_grads=True)
 
     def mean(self) -> Vectors:
         """The mean of phi."""

@@ -11,7 +11,7 @@ from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.artifacts.facts.distillation import StorageFacts
 from bilp.artifacts.publication import Content
-from bilp.artifacts.tensors import encode_tensors, read_tensors, require_tensors
+from bilp.artifacts.tensors import Form, encode_tensors, read_tensors, require_tensors
 from bilp.config import METHODS, DistillConfig
 from bilp.config.storage import equivalent_ipc
 from bilp.data.pool import RealPool
@@ -47,11 +47,12 @@ def rendered_set(artifact: Artifact) -> Tensor:
     facts = artifact.stated(SyntheticFacts)
     if FILE not in artifact.manifest.files:
         raise MissingArtifact(f"{artifact.uri} holds no {FILE}: a set of method {facts.method} is stored as its images")
-    factors, where = resolve(METHODS.known(facts.method).factors), artifact.place(FILE)
+    factors: Factors = resolve(METHODS.known(facts.method).factors)
+    where = artifact.place(FILE)
     with artifact.fetched(FILE) as file:
         tensors = read_tensors(file, where)
-    require_tensors(tensors, {name: (torch.float32, tensors[name].shape if name in tensors else ()) for name in factors.names}, where)
+    forms: dict[str, Form] = {name: (torch.float32, tuple(tensors[name].shape) if name in tensors else ()) for name in factors.names}
+    require_tensors(tensors, forms, where)
     if not factors.fit(tensors, facts.images):
         raise DamagedArtifact(f"{where} does not make images {list(facts.images)}: {again(artifact.uri)}")
-    images: Tensor = factors.rendered(tensors, facts.shape)
-    return images
+    return factors.rendered(tensors, facts.shape)

@@ -14,8 +14,8 @@ def enlarged(images: Tensor, height: int, width: int) -> Tensor:
     tall, wide = images.shape[-2:]
     if (tall, wide) == (height, width):
         return images
-    kind = {"device": images.device, "dtype": images.dtype}
-    return on_device(enlarging, tall, height, **kind) @ images @ on_device(enlarging, wide, width, **kind).T
+    down, along = (on_device(enlarging, *sizes, device=images.device, dtype=images.dtype) for sizes in ((tall, height), (wide, width)))
+    return down @ images @ along.T
 
 
 def enlarging(side: int, size: int) -> Tensor:

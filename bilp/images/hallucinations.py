@@ -16,7 +16,7 @@ from torch.nn import functional
 from bilp.images.factors import Factors
 
 BASES = "bases"
-HALLUCINATORS = ("encoder", "encoder_bias", "scale", "shift", "decoder", "decoder_bias")
+HALLUCINATORS = ("encoder", "encoder_bias", "inner_scale", "inner_shift", "decoder", "decoder_bias")
 """Their tensors, with an axis of hallucinators in front."""
 
 
@@ -34,7 +34,7 @@ def rendered(factors: Mapping[str, Tensor], shape: Sequence[int]) -> Tensor:
 def fit(factors: Mapping[str, Tensor], images: Sequence[int]) -> bool:
     """Whether images of shape `[M, C, H, W]`, or clips, are what these make."""
     bases, dims = factors[BASES], {name: factors[name].dim() for name in HALLUCINATORS}
-    wanted = {"encoder": 5, "encoder_bias": 2, "scale": 4, "shift": 4, "decoder": 5, "decoder_bias": 2}
+    wanted = {"encoder": 5, "encoder_bias": 2, "inner_scale": 4, "inner_shift": 4, "decoder": 5, "decoder_bias": 2}
     count, *shape = images
     if dims != wanted or bases.dim() != len(images) or tuple(bases.shape[1:-3]) != tuple(shape[:-3]):
         return False
@@ -42,7 +42,7 @@ def fit(factors: Mapping[str, Tensor], images: Sequence[int]) -> bool:
     inner = (number, middle, shape[-2] - height + 1, shape[-1] - width + 1)
     return (
         tuple(bases.shape[-3:]) == (entering, *shape[-2:])
-        and tuple(factors["scale"].shape) == tuple(factors["shift"].shape) == inner
+        and tuple(factors["inner_scale"].shape) == tuple(factors["inner_shift"].shape) == inner
         and tuple(factors["decoder"].shape) == (number, middle, shape[-3], height, width)
         and (tuple(factors["encoder_bias"].shape), tuple(factors["decoder_bias"].shape)) == ((number, middle), (number, shape[-3]))
         and count == len(bases) * number

@@ -29,9 +29,10 @@ class QueryMatching(Matching):
         self.name = name
 
     def vector(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        parameters = list(network.parameters())
-        losses = functional.cross_entropy(network(images), labels, reduction="none")
-        each = [torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True) for loss in losses]
+        parameters, each = list(network.parameters()), []
+        for row in range(len(images)):
+            loss = functional.cross_entropy(network(images[row : row + 1]), labels[row : row + 1])
+            each.append(torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True))
         return tuple(torch.stack(blocks) for blocks in zip(*each, strict=True))
 
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:

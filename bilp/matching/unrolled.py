@@ -74,6 +74,7 @@ class UnrolledTraining:
         start = tuple(parameter.detach().clone() for parameter in network.parameters())
         each = 2 * sum(value.nbytes for value in start)
         self._stride = 1 if len(steps) * each <= held_bytes else math.isqrt(len(steps) - 1) + 1
+        self._between: tuple[int, list[Vectors]] | None = None  # theta_t between two that are held, computed again
         at, self._held = _At(start, tuple(torch.zeros_like(value) for value in start)), list[_At]()
         for number in range(len(steps)):
             if number % self._stride == 0:
@@ -138,8 +139,6 @@ class UnrolledTraining:
                 reached.append(self._after(reached[-1], first + len(reached) - 1))
             self._between = (first, [at.weights for at in reached])
         return self._between[1][number - first]
-
-    _between: tuple[int, list[Vectors]] | None = None
 
     def _leaves(self, number: int) -> tuple[Vectors, Tensor]:
         return leaves(self._weights(number)), self._images[self._steps[number].rows].requires_grad_()

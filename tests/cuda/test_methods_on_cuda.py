@@ -26,6 +26,8 @@ BUDGETS = {
     "lgm": (217, 1),
     "frepo": (400, 1),
     "rfad": (400, 1),
+    "linba": (1290, 1),
+    "haba": (1090, 1),
 }
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all
@@ -34,6 +36,8 @@ BUDGETS = {
 COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 49, "dream": 36, "idm": 17, "mtt": 6, "tesla": 6, "cafe": 19, "ncfm": 25, "lgm": 27} | {
     "frepo": 20,
     "rfad": 30,
+    "linba": 7,
+    "haba": 13,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import killed
 import pytest
 import torch
 from tiny_distillation import NARROW, Store, assert_follows, guard_for
@@ -123,6 +124,8 @@ def test_a_run_is_stored_as_its_bases_and_hallucinators(store: Store, selection:
     config, ends = haba(), []
     for root in ("one", "two"):
         run = start_run(store.uri, selection, config, OFF, str(tmp_path / root), buffer.uri)
+        if root == "two":
+            killed.until_killed(killed.distill, run, 2, 1)
         for number in (1, 2):
             distill_round(run, number)
         uri = finish_run(run)
@@ -153,7 +156,7 @@ def test_what_does_not_go_together_is_refused(
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda tensors: tensors.pop("scale"),
+        lambda tensors: tensors.pop("inner_scale"),
         lambda tensors: tensors.update(extractor=torch.zeros(3)),
         lambda tensors: tensors.pop("step_size"),
     ],

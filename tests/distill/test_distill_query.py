@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import killed
 import pytest
 import torch
 from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for, spelled_out
@@ -29,7 +30,7 @@ from bilp.distill.step.batch import Batch
 from bilp.distill.step.held_out_loss import halves, held_out_gradients
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.memories import require_memories
+from bilp.distill.step.memory_steps import require_memories
 from bilp.distill.step.real import draw_batches
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
@@ -110,9 +111,9 @@ class Without(QueryReference):
 
 def _effects(config: DistillConfig, pool: RealPool, batches: list[Batch]) -> Tensor:
     """By leaving each sample out of the graph through everything: the change of the gradient by memories and coefficients, float64."""
-    slow = _in_one_graph(config, pool)
-    slow.__class__ = Without
-    assert isinstance(slow, Without)
+    state = initial_state(config, pool)
+    state.images = state.images.double()
+    slow = Without(assemble(config, pool), state)
 
     def gradient(left_out: int) -> Tensor:
         slow.left_out = left_out
@@ -180,12 +181,14 @@ def test_weights_count_in_the_loss(few: Few) -> None:
     "reselect", [{"score": "ite", "interval": 2}, {"score": "signed"}, {"score": "feature_distance", "mode": "weight"}], ids=str
 )
 def test_a_run_with_both_levels_is_stored_as_its_memories(store: Store, tmp_path: Path, reselect: dict[str, Any]) -> None:
-    """Killed between rounds and begun again elsewhere, it goes on to the same images, which follow from what lies beside them."""
+    """Killed in the second round, it goes on to the same images, which follow from what lies beside them."""
     few = prune(store.uri, None, PruneConfig(criterion="random", keep=0.1), store.root)
     config = linba(batch_real=8)
     ends = []
     for root in ("one", "two"):
         run = start_run(store.uri, few, config, ReselectConfig(beta=0.3, threshold="quantile", **reselect), str(tmp_path / root))
+        if root == "two":
+            killed.until_killed(killed.distill, run, 2, 1)
         for number in (1, 2):
             reselect_round(run, number)
             distill_round(run, number)

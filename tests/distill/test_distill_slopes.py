@@ -68,7 +68,7 @@ def as_they_are(method: str, images: Tensor) -> dict[str, Tensor]:
         kernels = {name: torch.ones(1, 1, 1, 1, 1) for name in ("encoder", "decoder")}
         biases = {f"{name}_bias": torch.zeros(1, 1) for name in kernels}
         middle = torch.ones(1, 1, *images.shape[-2:])
-        return {"bases": images.clone(), **kernels, **biases, "scale": middle, "shift": torch.zeros_like(middle)}
+        return {"bases": images.clone(), **kernels, **biases, "inner_scale": middle, "inner_shift": torch.zeros_like(middle)}
     return {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
@@ -97,7 +98,7 @@ def _evaluation(cell: Cell) -> dict[str, Any]:
     return {"evaluate": {"epochs": USUAL_EPOCHS // _count(cell), "augment": list(ALL_FAMILIES)}}
 
 
-def hallucinator_shapes(distill: Any, shape: Shape) -> dict[str, tuple[int, ...]]:
+def hallucinator_shapes(distill: Any, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of all hallucinators, for images of a shape."""
     own, channels, (height, width) = distill.hallucinators, channels_of(shape), side_of(shape)
     entering, kernel = 1 if own.gray else channels, own.kernel
@@ -105,19 +106,19 @@ def hallucinator_shapes(distill: Any, shape: Shape) -> dict[str, tuple[int, ...]
     return {
         "encoder": (own.count, channels, entering, kernel, kernel),
         "encoder_bias": (own.count, channels),
-        "scale": middle,
-        "shift": middle,
+        "inner_scale": middle,
+        "inner_shift": middle,
         "decoder": (own.count, channels, channels, kernel, kernel),
         "decoder_bias": (own.count, channels),
     }
 
 
-def base_shape(distill: Any, shape: Shape) -> Shape:
+def base_shape(distill: Any, shape: Sequence[int]) -> Shape:
     """The shape of a base, for images of a shape."""
-    return with_channels(shape, 1) if distill.hallucinators.gray else shape
+    return with_channels(shape, 1 if distill.hallucinators.gray else channels_of(shape))
 
 
-def stored_values(distill: Any, classes: int, shape: Shape) -> int:
+def stored_values(distill: Any, classes: int, shape: Sequence[int]) -> int:
     """Numbers of all bases, and of the hallucinators."""
     bases = classes * distill.ipc // distill.hallucinators.count
     return bases * values_in(base_shape(distill, shape)) + sum(map(values_in, hallucinator_shapes(distill, shape).values()))

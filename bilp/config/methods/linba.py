@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from bilp.config.base import Fraction, Frozen, Positive, Rate
 from bilp.config.methods.spec import Cell, Method
-from bilp.config.shapes import Shape, shrunk, values_in
+from bilp.config.shapes import shrunk, values_in
 
 
 class MemoriesConfig(Frozen):
@@ -61,7 +62,7 @@ def _evaluation(cell: Cell) -> dict[str, Any]:
     return {"evaluate": {"epochs": 300, "batch_size": 640, "weight_decay": 0.0, "decay": "none", "augment": []}}
 
 
-def stored_values(distill: Any, classes: int, shape: Shape) -> int:
+def stored_values(distill: Any, classes: int, shape: Sequence[int]) -> int:
     """Numbers of the memories, and of the coefficients of every image."""
     count = distill.memories.count
     return int(count * values_in(shrunk(shape, distill.memories.shrink)) + classes * distill.ipc * count)
@@ -87,9 +88,9 @@ LINBA = Method(
     loop="bilp.distill.loops.linba:distill",
     schedule="bilp.distill.step.schedule:once",
     networks="bilp.distill.loops.linba:train_network",
-    carried="bilp.distill.step.memories:require_memories",
-    carries="bilp.distill.step.memories:memory_forms",
-    requires="bilp.distill.step.memories:require_images",
+    carried="bilp.distill.step.memory_steps:require_memories",
+    carries="bilp.distill.step.memory_steps:memory_forms",
+    requires="bilp.distill.step.memory_steps:require_images",
     product="bilp.distill.factors_product:product",
     factors="bilp.images.memories:MEMORY_SUMS",
     stored_values=stored_values,

@@ -2,7 +2,7 @@
 
 For every iteration a new network; it takes some steps of SGD with momentum on mini-batches of the synthetic images, and its loss on
 real images is differentiated through all of them (`bilp.matching.unrolled`) and on to memories and coefficients
-(`bilp.distill.step.memories`). One augmentation is drawn for an iteration, for all of these steps and for the real images (the
+(`bilp.distill.step.memory_steps`). One augmentation is drawn for an iteration, for all of these steps and for the real images (the
 program's pair_aug).
 
 The loss is the mean over classes of the mean over a class's samples: where classes have equally many, as in the program, the mean over
@@ -30,7 +30,7 @@ from bilp.config.reselect import RESELECT_SCORES
 from bilp.distill.loops.iterations import Iterations, Step
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.held_out_loss import halves, held_out_gradients
-from bilp.distill.step.memories import Memories
+from bilp.distill.step.memory_steps import Memories
 from bilp.distill.step.real import draw_batches
 from bilp.distill.step.sample_scores import Scored
 from bilp.distill.step.setting import Setting
@@ -88,23 +88,10 @@ def measure(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> It
     if RESELECT_SCORES[setting.reselect.score].signed:
         yield from _signed(setting, synthetic, batches)
         return
-    batches, estimator, query = list(batches), ESTIMATORS[setting.reselect.estimator], setting.query
-    samples, directions = sum(len(batch.ids) for batch in batches), setting.reselect.directions
-    norms: Callable[[Batch], Tensor]
-    if estimator.by_definition:
-        norms = _by_definition(setting, batches)
-    elif estimator.sketches and (not estimator.exact_where_better or prefers_sketch(samples, directions)):
-        moved = _moved(setting, batches)
-
-        def norms(batch: Batch) -> Tensor:
-            return sketched_norms(_asked(setting, batch), moved)
-    else:
-
-        def norms(batch: Batch) -> Tensor:
-            return effect_norms(_asked(setting, batch), query.pull)
-
-    for batch in batches:
-        yield _scored(setting, batch, norms(batch))
+    batches = list(batches)
+    if batches:
+        norms = _norms_of(setting, batches)
+        yield from (_scored(setting, batch, norms(batch)) for batch in batches)
 
 
 def _signed(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:
@@ -149,6 +136,18 @@ def _shown(setting: Setting, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def _asked(setting: Setting, batch: Batch) -> Asked:
     return Asked(setting.network, *_shown(setting, batch), len(setting.classes))
+
+
+def _norms_of(setting: Setting, batches: Sequence[Batch]) -> Callable[[Batch], Tensor]:
+    """What measures the samples of any of the batches."""
+    estimator, directions = ESTIMATORS[setting.reselect.estimator], setting.reselect.directions
+    if estimator.by_definition:
+        return _by_definition(setting, batches)
+    samples = sum(len(batch.ids) for batch in batches)
+    if estimator.sketches and (not estimator.exact_where_better or prefers_sketch(samples, directions)):
+        moved = _moved(setting, batches)
+        return lambda batch: sketched_norms(_asked(setting, batch), moved)
+    return lambda batch: effect_norms(_asked(setting, batch), setting.query.pull)
 
 
 def _by_definition(setting: Setting, batches: Sequence[Batch]) -> Callable[[Batch], Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from bilp.artifacts.tensors import Form
 from bilp.config import DistillConfig
 from bilp.config.methods.haba import base_shape, hallucinator_shapes
-from bilp.config.shapes import as_shape, side_of
+from bilp.config.shapes import side_of
 from bilp.data.pool import RealPool
 from bilp.distill.step.state import DistillState
 from bilp.errors import ConfigError
@@ -67,10 +67,10 @@ def first_bases(config: DistillConfig, images: Tensor) -> Tensor:
 
 def initial_hallucinators(config: DistillConfig, shape: Sequence[int]) -> dict[str, Tensor]:
     """Convolutions are uniform within 1 / sqrt(fan in), where that of a transposed one counts its outputs, as PyTorch has it."""
-    shapes, found = hallucinator_shapes(config, as_shape(shape)), {}
+    shapes, found = hallucinator_shapes(config, shape), {}
     for name, form in shapes.items():
-        if name in ("scale", "shift"):
-            found[name] = torch.full(form, 1.0 if name == "scale" else 0.0)
+        if name in ("inner_scale", "inner_shift"):
+            found[name] = torch.full(form, 1.0 if name == "inner_scale" else 0.0)
         else:
             kernel = shapes[name.removesuffix("_bias")]
             bound = 1.0 / math.sqrt(math.prod(kernel[2:]))
@@ -81,8 +81,7 @@ def initial_hallucinators(config: DistillConfig, shape: Sequence[int]) -> dict[s
 def factor_forms(config: DistillConfig, parameters: int, images: Sequence[int]) -> dict[str, Form]:
     """Types and shapes of all of these, for a network of so many parameters and images of shape `[M, C, H, W]`."""
     count, *rest = images
-    shape = as_shape(rest)
-    shapes = {BASES: (count // config.hallucinators.count, *base_shape(config, shape)), **hallucinator_shapes(config, shape)}
+    shapes = {BASES: (count // config.hallucinators.count, *base_shape(config, rest)), **hallucinator_shapes(config, rest)}
     shapes[EXTRACTOR] = (parameters,)
     return {name + suffix: (torch.float32, form) for name, form in shapes.items() for suffix in ("", VELOCITY)}
 

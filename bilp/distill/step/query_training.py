@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
-from bilp.distill.step.memories import Memories
+from bilp.distill.step.memory_steps import Memories
 from bilp.distill.step.state import DistillState
 from bilp.images import augment
 from bilp.images.augment import AugParams
