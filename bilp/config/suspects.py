@@ -97,5 +97,5 @@ class SuspectsConfig(Frozen):
     near: Annotated[float, Field(ge=0.0, le=1.0)] = 0.13
     """Images are near duplicates at less than this share of the median distance of an image to its nearest neighbor."""
     relabel: Kept | None = None
-    """Probability from which corrections.csv gives an image the class that networks predict, by itself (RDC: 0.95); empty decides nothing.
-    Of images that static pruning keeps, where it has been done, nothing is decided."""
+    """Probability from which corrections.csv gives an image the class that networks predict, by itself; empty decides nothing. Networks
+    that learn from many wrong labels are seldom sure. Of images that static pruning keeps, where it has been done, nothing is decided."""

@@ -98,6 +98,10 @@ def epochs_of_as_many_steps(config: EvaluateConfig, all_images: int, images: int
 
 
 def with_learned_rate(config: EvaluateConfig, synthetic: Artifact) -> EvaluateConfig:
-    """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it."""
+    """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it.
+
+    It was learned for whole networks, so that linear probes have their own.
+    """
     learned = synthetic.stated(SyntheticFacts).learning_rate
-    return config.model_copy(update={"learning_rate": learned}) if config.learned_rate and learned is not None else config
+    used = config.learned_rate and learned is not None and not config.linear_probe
+    return config.model_copy(update={"learning_rate": learned}) if used else config
