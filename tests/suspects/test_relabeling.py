@@ -19,8 +19,13 @@ from bilp.suspects.stage import CORRECTIONS, KIND
 from bilp.truth.table import open_truth
 
 SCORE = {
-    **{"trials": 1, "epochs": 10, "init_epochs": 2, "converge_epochs": 3},
-    **{"network": {"width": 16, "depth": 2}, "batch_size": 32, "learning_rate": 0.02},
+    "trials": 1,
+    "epochs": 10,
+    "init_epochs": 2,
+    "converge_epochs": 3,
+    "network": {"width": 16, "depth": 2},
+    "batch_size": 32,
+    "learning_rate": 0.02,
 }
 NOISE = {"kind": "symmetric", "share": 0.4}
 
