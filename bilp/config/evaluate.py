@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema
 from bilp.config.augmentations import AugmentFamily, ImageOperation
 from bilp.config.base import (
     SHARED,
+    Dropped,
     Fraction,
     Frozen,
     GpuArithmetic,
@@ -47,7 +48,7 @@ def networks_of(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
 class TeacherConfig(Frozen):
     """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"gpu_revision", "file", "checksum"})
+    later: ClassVar[frozenset[str]] = frozenset({"gpu_revision", "file", "checksum", "infobatch"})
     by_rule: ClassVar[frozenset[str]] = frozenset({"gpu", "gpu_revision"})
 
     network: NetworkConfig = NetworkConfig()
@@ -64,6 +65,9 @@ class TeacherConfig(Frozen):
     """Weight decay of SGD."""
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation while it is trained; empty is none."""
+    infobatch: Dropped = 0.0
+    """Share of the images with less than the mean loss that a pass leaves out at random while the others of these count the more, so that
+    gradients are the same on average (InfoBatch: 0.5); 0 has all images in each pass."""
     file: Location | None = None
     """Safetensors file of the parameters and statistics of a network that was trained elsewhere, in place of a training."""
     checksum: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from bilp.config.base import Frozen, Positive
+from bilp.config.base import Frozen, Kept, Positive
 from bilp.registry import EntryName, Registry
 
 
@@ -96,6 +96,6 @@ class SuspectsConfig(Frozen):
     """How many are shown in pictures, and listed in corrections.csv at least."""
     near: Annotated[float, Field(ge=0.0, le=1.0)] = 0.13
     """Images are near duplicates at less than this share of the median distance of an image to its nearest neighbor."""
-    relabel: Annotated[float, Field(gt=0.5, le=1.0)] | None = None
-    """Probability from which corrections.csv gives an image the class that networks predict, by itself (RDC: 0.95); empty decides nothing.
-    Of images that static pruning keeps, where it has been done, nothing is decided."""
+    relabel: Kept | None = None
+    """Probability from which corrections.csv gives an image the class that networks predict, by itself; empty decides nothing. Networks
+    that learn from many wrong labels are seldom sure. Of images that static pruning keeps, where it has been done, nothing is decided."""

@@ -100,9 +100,12 @@ def epochs_of_as_many_steps(config: EvaluateConfig, all_images: int, images: int
 
 def as_learned(config: EvaluateConfig, synthetic: Artifact) -> EvaluateConfig:
     """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it, and with the
-    temperature of the soft labels that were learned with them, if these are asked for."""
+    temperature of the soft labels that were learned with them, if these are asked for.
+
+    A step size was learned for whole networks, so that linear probes have their own.
+    """
     facts, changed = synthetic.stated(SyntheticFacts), dict[str, Any]()
-    if config.learned_rate and facts.learning_rate is not None:
+    if config.learned_rate and facts.learning_rate is not None and not config.linear_probe:
         changed["learning_rate"] = facts.learning_rate
     if LABELS[config.labels].learned and facts.soft_labels is not None:
         changed["temperature"] = facts.soft_labels.temperature

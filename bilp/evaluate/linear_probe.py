@@ -75,7 +75,7 @@ def title(config: EvaluateConfig, network: NetworkConfig) -> str:
     """What tables call a network of an evaluation: of a linear probe its encoder."""
     if not config.linear_probe:
         return label(network)
-    return f"linear probe of {config.encoder.name or label(network)}"
+    return f"{config.encoder.name or label(network)} linear probe"
 
 
 def load_encoder(config: EncoderConfig, dataset: Dataset, device: str = "cpu") -> Encoder:

@@ -19,6 +19,7 @@ from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import STREAMS, Streams
+from bilp.evaluate.infobatch import LossPruning, train_on_hard
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize, label
@@ -109,7 +110,12 @@ def _trained(network: Network, dataset: Dataset, config: TeacherConfig, seed: in
     schedule = Schedule.of_teacher(config)
     streams = Streams(*(generator(seed, "teacher", what) for what in STREAMS))
     data = ImageSet.of_split(dataset.train, dataset.shape, device)
-    for epoch in train(network, data, schedule, streams):
+    if config.infobatch:
+        pruning = LossPruning(len(data), config.infobatch, schedule.passes, generator(seed, "teacher", "infobatch"))
+        passes = train_on_hard(network, data, schedule, streams, pruning)
+    else:
+        passes = train(network, data, schedule, streams)
+    for epoch in passes:
         progress(epoch + 1, schedule.passes, f"teacher: {label(config.network)}")
 
 

@@ -71,4 +71,4 @@ def surest(trials: Sequence[Predicted], labels: Integers, classes: int) -> Sures
 def relabeled(sure: Surest, labels: Integers, least: float, left_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which of N samples get the surest class for their label: those `left_out` `[N]` whose networks say another one with at least so
     much probability."""
-    return left_out & (sure.classes != labels) & (sure.confidence >= least)
+    return np.asarray(left_out & (sure.classes != labels) & (sure.confidence >= least))

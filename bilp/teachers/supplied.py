@@ -54,7 +54,8 @@ def require_named(config: TeacherConfig) -> None:
 
 def recorded(config: TeacherConfig) -> set[str]:
     """Fields of a teacher that keys and manifests leave out: the place of a file, and what there is none of."""
-    return {"file"} if config.checksum is not None else {"file", "checksum"}
+    absent = {name for name in ("checksum", "infobatch") if not getattr(config, name)}
+    return {"file", *absent}
 
 
 def load_supplied(network: Network, config: TeacherConfig) -> None:

@@ -38,7 +38,7 @@ EVERY = {"config.protocol": TOLD, "config.pool": TOLD, "config.baselines": OTHER
 TAUGHT = {"config.temperature": "of soft labels alone", "config.teacher.*": "of soft labels, herding and k-center alone"}
 TAUGHT["config.temperature_squared"] = "of soft labels alone"
 RATE = {"config.learned_rate": "chooses the step size, which is recorded itself"}
-ENCODERS = {"config.encoder.*": "of linear probes alone"}
+ENCODERS = {"config.encoder.*": "of linear probes of one's own encoder alone"}
 SYNTHETIC = EVERY | RATE | ENCODERS | {"config.full_epochs": "of baseline full alone"}
 REAL = EVERY | RATE | ENCODERS | {"config.full_epochs": "of baseline full alone"}
 OTHER_NORM = {"config.batch_norm_augment_each": NOT_BATCH_NORM, "config.batch_norm_epochs": NOT_BATCH_NORM}
@@ -72,7 +72,7 @@ def evaluations(world: World) -> dict[str, Case]:
         "soft labels": Case(Set(config=soft), **data, left_out=SYNTHETIC | OTHER_NORM),
         "linear probe": Case(
             Set(config=PROBED),
-            **data,
+            **{**data, "read_anyway": frozenset({"config.learned_rate", "config.encoder.name"})},
             left_out=SYNTHETIC | OTHER_NORM | {name: why for name, why in TAUGHT.items() if "teacher" not in name},
         ),
         "linear probe of one's own encoder": Case(

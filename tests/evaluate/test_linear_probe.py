@@ -28,6 +28,7 @@ from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.training import ImageSet, answers, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
+from bilp.report.comparison import network_title
 from bilp.seeds import generator
 from bilp.teachers.supplied import named
 
@@ -92,10 +93,11 @@ def test_sets_and_real_images_are_probed_alike_and_tables_say_the_encoder(
     assert list(linear_probe._features.values()) == [kept], "features of the test images are computed once"
     for uri in uris:
         rows = open_artifact(uri, KIND).table(FILE, EVALUATION).to_pylist()
-        assert {row["network"] for row in rows} == {"linear probe of convnet width 8 norm batch"}
+        assert {row["network"] for row in rows} == {"convnet width 8 norm batch linear probe"}
         assert len({row["accuracy"] for row in rows}) == 2, "seeds draw other classifiers"
         assert all(row["accuracy"] > 0.5 for row in rows)
     assert len(list(tmp_path.glob("teachers/*"))) == 1
+    assert network_title("convnet width 8 norm batch linear probe") == "ConvNet (width 8, norm batch, linear probe)"
     brief = probed(small, epochs=1)
     others = (
         brief,
@@ -128,7 +130,7 @@ def test_an_encoder_of_ones_own_is_known_by_the_content_of_its_file(
 
     uri = evaluated()
     facts = open_artifact(uri, KIND).manifest
-    assert facts.facts["networks"] == ["linear probe of shufflenet_v2_x0_5"]
+    assert facts.facts["networks"] == ["shufflenet_v2_x0_5 linear probe"]
     assert str(weights) not in str(facts.config)
     assert evaluated(weights=str(copy)) == uri
     assert not list(tmp_path.glob("teachers/*"))
