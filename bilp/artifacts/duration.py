@@ -16,10 +16,15 @@ SECONDS = "seconds"
 _BEGAN: ContextVar[float | None] = ContextVar("began", default=None)
 
 
+def now() -> float:
+    """The moment, as `timed` takes it."""
+    return time.monotonic()
+
+
 @contextmanager
 def timed(since: float | None = None) -> Iterator[None]:
-    """What is published in this block, by this thread, tells the seconds since the block began, or since a moment of `time.monotonic`."""
-    token = _BEGAN.set(time.monotonic() if since is None else since)
+    """What is published in this block, by this thread, tells the seconds since the block began, or since a moment of `now`."""
+    token = _BEGAN.set(now() if since is None else since)
     try:
         yield
     finally:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from bilp.artifacts.artifact import Artifact
-from bilp.artifacts.duration import timed
+from bilp.artifacts.duration import now, timed
 from bilp.artifacts.facts import StudyPartFacts
 from bilp.atlas.entry import ENTRIES, split
 from bilp.config import IngestConfig, PipelineConfig
@@ -88,7 +87,7 @@ class Progress:
         from bilp.studies.detection import detected
 
         question = self.question(block)  # before: what changes meanwhile is no part of it
-        began = time.monotonic()
+        began = now()
         outcomes = [(group, work(group)) for group in block.groups]  # whose artifacts tell their own seconds, not the block's
         with timed(began):
             artifact = publish_part(self.root, self.key, block, question, outcomes, detected(outcomes))
