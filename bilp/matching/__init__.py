@@ -12,7 +12,7 @@ from bilp.matching.gradients import GradientMatching
 from bilp.matching.head_gradient import HeadMatching
 from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.kernels import KernelMatching
-from bilp.matching.statistics import StatisticsMatching
+from bilp.matching.layer_statistics import StatisticsMatching
 from bilp.matching.trajectory import TrajectoryMatching
 from bilp.registry import resolve
 

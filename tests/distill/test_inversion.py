@@ -41,7 +41,7 @@ from bilp.distill.step.state import DistillState, encode_state
 from bilp.distill.step.statistics_effects import measure
 from bilp.errors import ConfigError, DamagedArtifact
 from bilp.evaluate import train_teacher
-from bilp.matching.statistics import running_moments
+from bilp.matching.layer_statistics import running_moments
 from bilp.nets.by_device import ByDevice
 from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner

@@ -1,7 +1,7 @@
 """The loop of SRe2L (Yin et al. 2023), CDA (Yin & Shen 2023) and LPLD (Xiao & He 2024): synthetic images under a frozen teacher.
 
 In every iteration each batch of images (`bilp.distill.step.inversion_batches`) has one view (`bilp.images.view`), and a step of Adam on
-its cross-entropy under the teacher plus the distances of its statistics (`bilp.matching.statistics`): from those that the teacher's
+its cross-entropy under the teacher plus the distances of its statistics (`bilp.matching.layer_statistics`): from those that the teacher's
 batch norm holds (SRe2L, CDA), or from those of the real images of its class (LPLD). Pixels are kept within their range. The step size
 falls to 0 along half a cosine.
 
@@ -36,7 +36,7 @@ from bilp.distill.step.state import DistillState
 from bilp.distill.step.synthetic import PASS_BYTES, image_bytes
 from bilp.errors import ConfigError, DamagedArtifact
 from bilp.matching import Vectors
-from bilp.matching.statistics import running_moments
+from bilp.matching.layer_statistics import running_moments
 from bilp.progress import Progress, silent
 
 FIRST, SECOND, LEAST = 0.5, 0.9, 1e-8

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from bilp.images.view import View
 from bilp.matching import Matching, Vectors
-from bilp.matching.statistics import moments
+from bilp.matching.layer_statistics import moments
 from bilp.nets import Network
 
 

@@ -12,7 +12,7 @@ from bilp.config import NetworkConfig
 from bilp.config.methods.inversion import InversionConfig
 from bilp.errors import ConfigError
 from bilp.matching import Matching
-from bilp.matching.statistics import StatisticsMatching, layers_of, moments, running_moments, variances
+from bilp.matching.layer_statistics import StatisticsMatching, layers_of, moments, running_moments, variances
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
