@@ -13,12 +13,12 @@ import torch
 
 from bilp.allocator import keep_freed_memory
 from bilp.config import NetworkConfig
-from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import fresh_stack, train_together
-from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import build, initialize
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams
+from bilp.training.train import ImageSet, train
+from bilp.training.training_schedule import Schedule
 
 NETWORKS = 5
 REPEATS = 3

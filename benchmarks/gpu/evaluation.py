@@ -9,13 +9,13 @@ import torch
 from benchmarks.gpu.device import Machine, rows, tf32
 from benchmarks.gpu.iterations import CLASSES, SHAPE
 from bilp.config import EvaluateConfig, PipelineConfig
-from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import fresh_stack, train_together
-from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import build
 from bilp.nets.arithmetic import place
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams
+from bilp.training.train import ImageSet, train
+from bilp.training.training_schedule import Schedule
 
 
 def evaluation(machine: Machine) -> dict[str, Any]:

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.references.parts import Reference
-from bilp.distill.loops.curriculum import schedule_of
+from bilp.distill.loops.coarse_to_fine import schedule_of
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
-from bilp.evaluate.batch_augment import STREAMS, Streams
-from bilp.evaluate.training import ImageSet, train
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
+from bilp.training.batch_augment import STREAMS, Streams
+from bilp.training.train import ImageSet, train
 
 
 class CurriculumReference(Reference):

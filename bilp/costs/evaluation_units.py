@@ -12,11 +12,11 @@ from bilp.evaluate.address import epochs_of_as_many_steps
 from bilp.evaluate.division import loads_of
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.train_all import look_epochs
-from bilp.evaluate.training import kept_bytes
 from bilp.evaluate.training_blocks import divided
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import label
 from bilp.pruning.static import kept_counts
+from bilp.training.train import kept_bytes
+from bilp.training.training_schedule import Schedule
 
 
 def evaluation_units(config: PipelineConfig, speed: Speed) -> list[Unit]:

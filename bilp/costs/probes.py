@@ -32,8 +32,6 @@ from bilp.evaluate.own import own_settings
 from bilp.evaluate.stacked_training import networks_at_once
 from bilp.evaluate.teacher import train_teacher
 from bilp.evaluate.train_all import Plan, train_all
-from bilp.evaluate.training import ImageSet
-from bilp.evaluate.training_schedule import Schedule
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.expert import train_epochs
 from bilp.experts.train_experts import collect_experts, train_expert
@@ -45,6 +43,8 @@ from bilp.pruning.difficulty import Difficulty
 from bilp.scoring.trial import score_trial
 from bilp.seeds import generator
 from bilp.teachers.stored_teacher import StoredTeacher
+from bilp.training.train import ImageSet
+from bilp.training.training_schedule import Schedule
 
 FEW_LOOPS = 2
 """Image steps of an iteration, and what lies between two of them."""

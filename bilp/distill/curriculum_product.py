@@ -15,7 +15,7 @@ from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
-from bilp.distill.loops.curriculum import ADDED, MISTAKE
+from bilp.distill.loops.coarse_to_fine import ADDED, MISTAKE
 from bilp.distill.step.state import DistillState
 
 TABLE = "curriculum.parquet"

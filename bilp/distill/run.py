@@ -91,22 +91,18 @@ def start_run(
         teacher_uri: the teacher, or None for a method without.
         ranking_uri: a selection that ranks the samples by how hard they are, whichever it keeps, or None for a run without a need.
     """
-    dataset_uri = as_uri(dataset_uri)
-    selection_uri = optional_uri(selection_uri)
-    reselect = model_of(ReselectConfig, reselect)
-    root = as_uri(root)
-    experts_uri, teacher_uri, ranking_uri = optional_uri(experts_uri), optional_uri(teacher_uri), optional_uri(ranking_uri)
+    dataset_uri, root, reselect = as_uri(dataset_uri), as_uri(root), model_of(ReselectConfig, reselect)
+    selection_uri, experts_uri, teacher_uri, ranking_uri = map(optional_uri, (selection_uri, experts_uri, teacher_uri, ranking_uri))
     dataset = open_dataset(dataset_uri)
     distill, outside = with_digests(model_of(DistillConfig, distill), dataset)
     parents = {"dataset": dataset.fingerprint, **outside}
     start_uri, distill = starting_uri(distill), without_start(distill)
     if start_uri is not None:
         parents["start"] = open_starting(start_uri, distill, dataset).manifest.key
-    pool = real_pool(dataset, selection_uri)
+    reselect = reselect if reselect.active else ReselectConfig(beta=0.0)
+    check_pool(real_pool(dataset, selection_uri), distill, reselect)
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
-    reselect = reselect if reselect.active else ReselectConfig(beta=0.0)
-    check_pool(pool, distill, reselect)
     check_method(distill, reselect, experts_uri, teacher_uri)
     check_ranking(distill, ranking_uri)
     parents |= _trained(distill, parents, experts_uri, teacher_uri)
@@ -114,15 +110,12 @@ def start_run(
         difficulty_of(dataset, ranking_uri)
         parents["ranking"] = open_artifact(ranking_uri, KIND).manifest.key
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
+    places = {"selection": selection_uri, "experts": experts_uri, "teacher": teacher_uri, "ranking": ranking_uri, "start": start_uri}
     run = Run(
         version=version_of(distill),
         key=run_key(parents, distill, reselect),
         dataset=layout.relative(dataset_uri, root),
-        selection=None if selection_uri is None else layout.relative(selection_uri, root),
-        experts=None if experts_uri is None else layout.relative(experts_uri, root),
-        teacher=None if teacher_uri is None else layout.relative(teacher_uri, root),
-        ranking=None if ranking_uri is None else layout.relative(ranking_uri, root),
-        start=None if start_uri is None else layout.relative(start_uri, root),
+        **{role: None if uri is None else layout.relative(uri, root) for role, uri in places.items()},
         parents=parents,
         distill=distill,
         reselect=reselect,

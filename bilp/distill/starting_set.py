@@ -57,5 +57,5 @@ def starting_images(uri: str, key: str, distill: DistillConfig, dataset: Dataset
         raise IncompatibleArtifact(
             f"the set at {uri} has key {artifact.manifest.key}, but the run was started with {key}: restore it or start a new run"
         )
-    images, _ = read_set(artifact)
-    return images.unflatten(0, (dataset.classes, -1))
+    images: Tensor = read_set(artifact)[0].unflatten(0, (dataset.classes, -1))
+    return images

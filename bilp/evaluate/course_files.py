@@ -17,9 +17,9 @@ from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import EvaluationFacts
 from bilp.artifacts.tables import CONFUSION, COURSE
 from bilp.errors import DamagedArtifact
-from bilp.evaluate.course import Course, unpacked
 from bilp.evaluate.training_cache import Training
 from bilp.storage.verification import again
+from bilp.training.course import Course, unpacked
 
 CONFUSION_FILE = "confusion.parquet"
 COURSE_FILE = "course.parquet"

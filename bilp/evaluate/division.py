@@ -9,7 +9,7 @@ from bilp.evaluate import address
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.stacked_training import Sampled, map_values, networks_at_once
 from bilp.evaluate.training_blocks import Load, divided
-from bilp.evaluate.training_schedule import Schedule
+from bilp.training.training_schedule import Schedule
 
 KINDS = ("cpu", "cuda", "mps")
 """Kinds of devices, on each of which other networks are trained in one computation."""

@@ -23,13 +23,13 @@ from bilp.evaluate.results import Publication
 from bilp.evaluate.stored_labels import labels_beside, require_stored
 from bilp.evaluate.teacher import load_teacher, train_teacher
 from bilp.evaluate.train_all import Plan, check_networks, train_all
-from bilp.evaluate.training import ImageSet
 from bilp.images.decode_stored import decoded
 from bilp.nets import Network
 from bilp.progress import Progress, silent
 from bilp.pruning.prune import kept_samples
 from bilp.registry import resolve
 from bilp.storage.objects import Uri, as_uri, optional_uri
+from bilp.training.train import ImageSet
 
 
 @dataclass(frozen=True)

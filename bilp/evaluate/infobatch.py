@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bilp.evaluate.batch_augment import Streams
-from bilp.evaluate.mini_batches import mini_batches
-from bilp.evaluate.training import ImageSet, has_batch_norm
-from bilp.evaluate.training_schedule import Schedule
+from bilp.training.batch_augment import Streams
+from bilp.training.mini_batches import mini_batches
+from bilp.training.train import ImageSet, has_batch_norm
+from bilp.training.training_schedule import Schedule
 
 PRUNED_PASSES = 0.875
 """Share of the passes, the first ones, that leave images out."""
@@ -53,7 +53,7 @@ class LossPruning:
 
 
 def train_on_hard(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Streams, pruning: LossPruning) -> Iterator[int]:
-    """`bilp.evaluate.training.train` with hard labels and without CutMix, on what `pruning` leaves of each pass.
+    """`bilp.training.train.train` with hard labels and without CutMix, on what `pruning` leaves of each pass.
 
     A step is on the mean of the weighted losses of a mini-batch. Yields the number of each finished epoch.
 

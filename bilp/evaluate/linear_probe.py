@@ -20,11 +20,11 @@ from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.encoder import EncoderConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError
-from bilp.evaluate.training import ImageSet, images_at_once
 from bilp.nets import Network, label
 from bilp.nets.supplied_encoder import SuppliedEncoder, supplied_encoder
 from bilp.storage.uris import as_uri
 from bilp.teachers.weights_file import read_weights
+from bilp.training.train import ImageSet, images_at_once
 
 DEVIATION = 0.01
 """Standard deviation of a classifier's first weights, in the program of Cazenavette et al. (models/linear_classifier.py)."""

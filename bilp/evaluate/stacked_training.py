@@ -1,6 +1,6 @@
 """Train several networks of one architecture in one computation: their parameters are stacked, `torch.func.vmap` runs them.
 
-Every network meets the initial parameters, mini-batches and treatments that it meets in `bilp.evaluate.training.train`,
+Every network meets the initial parameters, mini-batches and treatments that it meets in `bilp.training.train.train`,
 which is the reference: the results differ by rounding only.
 """
 
@@ -16,14 +16,14 @@ from torch.func import functional_call, vmap
 from bilp.config import NetworkConfig
 from bilp.config.shapes import Shape
 from bilp.errors import Diverged
-from bilp.evaluate.answers import Answers, Gathering
-from bilp.evaluate.batch_augment import Streams, standardized
-from bilp.evaluate.course import Losses
-from bilp.evaluate.mini_batches import mini_batches
-from bilp.evaluate.training import ImageSet, images_at_once, told_beforehand, trains_alone
-from bilp.evaluate.training_schedule import Schedule
-from bilp.evaluate.training_step import TrainingStep
 from bilp.nets import Network, build, initialize
+from bilp.training.answers import Answers, Gathering
+from bilp.training.batch_augment import Streams, standardized
+from bilp.training.course import Losses
+from bilp.training.mini_batches import mini_batches
+from bilp.training.train import ImageSet, images_at_once, told_beforehand, trains_alone
+from bilp.training.training_schedule import Schedule
+from bilp.training.training_step import TrainingStep
 
 Stacked = dict[str, Tensor]
 

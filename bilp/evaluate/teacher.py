@@ -18,10 +18,7 @@ from bilp.config import TeacherConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import STREAMS, Streams
 from bilp.evaluate.infobatch import LossPruning, train_on_hard
-from bilp.evaluate.training import ImageSet, accuracy, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize, label
 from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
@@ -31,6 +28,9 @@ from bilp.teachers.stored_teacher import FILE as FILE
 from bilp.teachers.stored_teacher import KIND as KIND
 from bilp.teachers.stored_teacher import load_teacher as load_teacher
 from bilp.teachers.supplied import load_supplied, named_teacher, require_named, told
+from bilp.training.batch_augment import STREAMS, Streams
+from bilp.training.train import ImageSet, accuracy, train
+from bilp.training.training_schedule import Schedule
 
 VERSION = 1
 

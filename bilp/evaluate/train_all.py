@@ -14,20 +14,20 @@ from bilp.config.evaluated_set import Block
 from bilp.config.shapes import Shape
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
-from bilp.evaluate.answers import Answers
-from bilp.evaluate.batch_augment import Streams, standardized
-from bilp.evaluate.course import Course, Losses
 from bilp.evaluate.linear_probe import Encoders, LinearProbe, OnFeatures, test_features, title
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.stacked_training import answers_of_all, fresh_stack, networks_at_once, shares, train_together
-from bilp.evaluate.training import TEST_BATCH, ImageSet, answers, confusion, train
 from bilp.evaluate.training_cache import Parts, Training
-from bilp.evaluate.training_schedule import Schedule
 from bilp.images.resampling import center_of_enlarged
 from bilp.nets import Network, build, initialize, label
 from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
+from bilp.training.answers import Answers
+from bilp.training.batch_augment import Streams, standardized
+from bilp.training.course import Course, Losses
+from bilp.training.train import TEST_BATCH, ImageSet, answers, confusion, train
+from bilp.training.training_schedule import Schedule
 
 MOST_LOOKS = 10
 # A training step costs about as much as three forward passes over its images.

@@ -13,8 +13,8 @@ from bilp.artifacts.artifact import content_key
 from bilp.config import Frozen, NetworkConfig
 from bilp.config.base import Fraction, Positive
 from bilp.errors import DamagedArtifact, MissingArtifact
-from bilp.evaluate.course import Course
 from bilp.storage import objects, strict_json
+from bilp.training.course import Course
 
 VERSION = 1
 

@@ -44,7 +44,7 @@ def read_own(file: str) -> PublishedSet:
     real = tensors.get("real")
     if real is not None and not (real.dtype == torch.int64 and real.shape == found.labels.shape and int(real.min()) >= DISTILLED):
         raise DataError(f"{file} holds numbers of real images that none are: expected one of int64 for each image, {DISTILLED} for none")
-    return PublishedSet(found.images, found.labels, BILP, real, class_names, (mean, std))
+    return PublishedSet(found.images, found.labels, BILP, found.logits, real, class_names, (mean, std))
 
 
 def _content(local: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -42,14 +42,15 @@ class Kernel:
 
     def matrix(self, synthetic: Blocks) -> Tensor:
         """A `[m, m]` of synthetic features, differentiable."""
-        gram = self.scale * sum((block @ block.T for block in synthetic), start=synthetic[0].new_zeros(())) + self.constant
+        gram: Tensor = self.scale * sum((block @ block.T for block in synthetic), start=synthetic[0].new_zeros(())) + self.constant
         count = len(synthetic[0])
         return gram + self.ridge * gram.diagonal().sum() / count * torch.eye(count, dtype=gram.dtype, device=gram.device)
 
     def across(self, real: Blocks, synthetic: Blocks) -> Tensor:
         """K_rs `[n, m]`, differentiable."""
         products = (one @ other.T for one, other in zip(real, synthetic, strict=True))
-        return self.scale * sum(products, start=synthetic[0].new_zeros(())) + self.constant
+        found: Tensor = self.scale * sum(products, start=synthetic[0].new_zeros(())) + self.constant
+        return found
 
 
 def predictions_by_definition(kernel: Kernel, real: Blocks, synthetic: Blocks, labels: Tensor) -> Tensor:

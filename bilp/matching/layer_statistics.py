@@ -104,6 +104,7 @@ def moments(network: Network, images: Tensor) -> tuple[Tensor, Vectors]:
     blocks: list[Tensor] = []
     for layer in layers:
         variance, mean = torch.var_mean(entering[layer].flatten(2), dim=2, correction=0)
+        assert layer.running_mean is not None  # which teachers have
         centered = mean - layer.running_mean
         blocks += [_of_samples(centered, len(images)), _of_samples(variance + centered.square(), len(images))]
     return logits, tuple(blocks)

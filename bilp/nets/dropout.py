@@ -2,7 +2,7 @@
 
 PyTorch's own draws from the global random state. Here a network that nobody hands a stream is a function of its input
 alone, in train mode too: scores, matching and causal effects compare gradients of one network on several batches, which
-random numbers in between would spoil. Only the trainings of an evaluation hand one out (`bilp.evaluate.training`).
+random numbers in between would spoil. Only the trainings of an evaluation hand one out (`bilp.training.train`).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from bilp.pruning.prune import selection_rows
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
-from bilp.report.learned_labels import mean_labels
+from bilp.report.label_rows import mean_labels
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.search.found import KIND as SEARCH

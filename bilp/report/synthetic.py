@@ -14,7 +14,7 @@ from bilp.data import Dataset
 from bilp.report.collect import Run, Snapshot, of_leading_arm
 from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
-from bilp.report.learned_labels import LabelRow, label_rows
+from bilp.report.label_rows import LabelRow, label_rows
 from bilp.report.real_rows import RealRow, mine_in_words, real_rows, real_words
 from bilp.report.source import origin_words
 from bilp.report.tile_sources import tile_rows

@@ -11,14 +11,14 @@ from torch import Tensor
 from bilp.config.resize import ResizeConfig
 from bilp.config.shapes import Shape
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import STREAMS, Streams
-from bilp.evaluate.training import ImageSet, images_at_once, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import build, initialize
 from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
 from bilp.scoring.sample_stats import evaluate_samples
 from bilp.seeds import generator
+from bilp.training.batch_augment import STREAMS, Streams
+from bilp.training.train import ImageSet, images_at_once, train
+from bilp.training.training_schedule import Schedule
 
 STREAM = "resize"
 

@@ -35,6 +35,8 @@ from bilp.resizing.stored_parts import check_parts, put_together, taken_apart
 from bilp.storage.objects import Uri, as_uri, join
 
 VERSION = 1
+LEFT = ("soft_labels", "learned_labels", "storage", "real")
+"""Facts that are told anew, or tell of what is not taken along."""
 
 
 def resize(
@@ -77,23 +79,10 @@ def resize(
     scores = scorer(Decoded(*images, facts.shape, len(facts.class_names)), config, device, progress)
     kept = lowest(scores.view(len(facts.class_names), -1), config.ipc * decode.factor**2)
     chosen = put_together(taken_apart(stored, decode.factor)[kept], decode.factor)
-    real = read_real(parent)  # images of a set that has a real part stand for themselves
-    real = None if real is None else real[kept]
+    files, told = _labels(parent, kept, labels[kept], several=decode.factor > 1)
     resized = {"ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
-    left = ("soft_labels", "storage", "real")  # what these tell of is not taken along, or told anew
-    told = {name: value for name, value in parent.manifest.facts.items() if name not in left} | resized
-    count = real_part.count_of(real)
-    if count:
-        told["real"] = count
-    files, values = _files(parent, facts, chosen, config.ipc, real if count else None), read_learned_labels(parent)
-    if values is not None:  # of images that stand for themselves
-        more_files, more_facts = label_files(values[kept], labels[kept])
-        files, told = files | more_files, told | more_facts
-    if facts.soft_labels is not None and facts.soft_labels.learned and decode.factor == 1:  # a teacher's answers are not taken along
-        logits = read_soft_labels(parent)
-        assert logits is not None  # as the facts say
-        files[FILE], stated = exact_labels(logits[kept])
-        told |= {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
+    told = {name: value for name, value in parent.manifest.facts.items() if name not in LEFT} | resized | told
+    files = _files(parent, facts, chosen, config.ipc) | files
     return publish(
         uri,
         SYNTHETIC,
@@ -104,6 +93,26 @@ def resize(
         facts=told,
         device=device,
     ).uri
+
+
+def _labels(parent: Artifact, kept: Tensor, labels: Tensor, several: bool) -> tuple[dict[str, Content], dict[str, Any]]:
+    """Files and facts of what lies beside the images at positions `kept`, whose labels these are: which are real, and what was learned with
+    them; of stored images that stand for several, nothing."""
+    files, told = dict[str, Content](), dict[str, Any]()
+    if several:
+        return files, told
+    real, values = read_real(parent), read_learned_labels(parent)
+    if real is not None and (count := real_part.count_of(real[kept])):
+        files[real_part.FILE], told["real"] = real_part.file_of(real[kept], labels), count
+    if values is not None:
+        more_files, more_facts = label_files(values[kept], labels)
+        files, told = files | more_files, told | more_facts
+    soft = parent.stated(SyntheticFacts).soft_labels
+    logits = read_soft_labels(parent) if soft is not None and soft.learned else None
+    if logits is not None:
+        files[FILE], stated = exact_labels(logits[kept])
+        told["soft_labels"] = stated.model_dump(mode="json", exclude_none=True)
+    return files, told
 
 
 def identity(config: ResizeConfig) -> dict[str, Any]:
@@ -124,11 +133,9 @@ def lowest(scores: Tensor, count: int) -> Tensor:
     return (first + scores.shape[1] * torch.arange(len(scores)).unsqueeze(1)).flatten()
 
 
-def _files(parent: Artifact, facts: SyntheticFacts, images: Tensor, ipc: int, real: Tensor | None) -> dict[str, Content]:
+def _files(parent: Artifact, facts: SyntheticFacts, images: Tensor, ipc: int) -> dict[str, Content]:
     labels = torch.arange(len(facts.class_names)).repeat_interleave(ipc)
     files: dict[str, Content] = {IMAGES: encode_tensors({"images": images.contiguous(), "labels": labels})}
-    if real is not None:
-        files[real_part.FILE] = real_part.file_of(real, labels)
     whitening = None
     if facts.whitening is not None:
         fit = parent.read(FIT)

@@ -138,6 +138,7 @@ def _relabeled(inputs: _Inputs, known: Known, labels: np.ndarray, least: float) 
     for uri, predictions in zip(inputs.trials, inputs.predictions, strict=True):
         trial = open_artifact(uri, TRIAL)
         epochs = trial.stated(TrialFacts).epochs
+        assert epochs is not None  # which trials that are summarized all tell
         record, said = read_trajectory(trial, epochs, len(labels)), read_predictions(predictions, dataset.classes)
         last = slice(max(0, epochs - window), epochs)
         trials.append(Predicted(record.losses[last], record.margins[last], said.predicted[last]))

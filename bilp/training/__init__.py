@@ -1,1 +1,1 @@
-"""What every training shares: its optimizer, its step as a CUDA graph, and random choices that reach a device together."""
+"""Training a network on images: optimizers, labels and augmentation of a mini-batch, its step as a CUDA graph, and the loop over epochs."""

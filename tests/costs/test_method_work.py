@@ -40,7 +40,6 @@ from bilp.distill.step.setting import Setting
 from bilp.evaluate import train_teacher
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.train_all import Plan, train_all
-from bilp.evaluate.training import ImageSet
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.matching.trajectory_flat import (
@@ -57,6 +56,7 @@ from bilp.pruning.difficulty import Difficulty
 from bilp.registry import resolve
 from bilp.seeds import generator
 from bilp.teachers.stored_teacher import StoredTeacher
+from bilp.training.train import ImageSet
 
 pytestmark = pytest.mark.slow
 

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from bilp.config.arithmetics import FLOAT32
 from bilp.config.augmentations import ALL_FAMILIES, AUGMENTATIONS
-from bilp.evaluate.batch_augment import Streams
-from bilp.evaluate.mini_batches import AT_ONCE, MiniBatch, mini_batches
-from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.cutmix import draw_mix, mix_images, mixed_loss
 from bilp.nets.arithmetic import arithmetic
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams
+from bilp.training.mini_batches import AT_ONCE, MiniBatch, mini_batches
+from bilp.training.training_schedule import Schedule
 
 SIDE = (16, 16)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -20,11 +20,7 @@ from bilp.data import ingest, open_dataset
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.real_training import RealStep, sgd
 from bilp.distill.step.schedule import Schedule as InnerSchedule
-from bilp.evaluate.batch_augment import Streams
-from bilp.evaluate.course import Losses
 from bilp.evaluate.stacked_training import fresh_stack, predictions_of_all, train_together
-from bilp.evaluate.training import ImageSet, predictions, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.experts.expert import train_epochs as train_expert
 from bilp.images.cutmix import draw_mix, mix_images
 from bilp.nets import Network, build, initialize
@@ -33,7 +29,11 @@ from bilp.scoring.coverage import herding, k_center
 from bilp.scoring.loss_curves import train_trial
 from bilp.seeds import generator
 from bilp.training import replayed
+from bilp.training.batch_augment import Streams
+from bilp.training.course import Losses
 from bilp.training.replayed import Replayed
+from bilp.training.train import ImageSet, predictions, train
+from bilp.training.training_schedule import Schedule
 
 SHAPE, CLASSES, IMAGES = (1, 8, 8), 3, 10
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -173,8 +173,8 @@ def test_a_network_that_draws_is_told_each_operation() -> None:
 
 @pytest.mark.slow
 def test_tests_take_many_images_at_once_and_wait_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bilp.evaluate.training.TEST_BATCH", 2)
-    monkeypatch.setattr("bilp.evaluate.training.TEST_VALUES", {"cuda": 6 * 64})
+    monkeypatch.setattr("bilp.training.train.TEST_BATCH", 2)
+    monkeypatch.setattr("bilp.training.train.TEST_VALUES", {"cuda": 6 * 64})
     module, data = network("test", CPU), ImageSet.of_tensors(*drawn(CPU))
     expected = predictions(module, data)
     stacked = fresh_stack(module, [generator(0, "test", k) for k in range(2)])

@@ -21,8 +21,8 @@ from bilp.distill.step.sample_scores import score_batches
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.whole_batches import REAL_PASS_BYTES, batches_per_pass
 from bilp.errors import ConfigError
-from bilp.evaluate.training import ImageSet
 from bilp.nets.by_device import LARGE_MEMORY, ByDevice, memory_of
+from bilp.training.train import ImageSet
 
 CUDA = torch.device("cuda")
 Change = Callable[[list[Batch]], list[Batch]]
@@ -142,7 +142,7 @@ def test_a_set_that_is_too_large_as_float32_is_indexed_on_the_device(
 ) -> None:
     chosen = torch.tensor([2, 0])
     expected = ImageSet.of_split(digits.train, digits.shape, "cpu", ids).images(chosen)
-    monkeypatch.setattr("bilp.evaluate.training.KEPT_BYTES_ON", {"cuda": 0})
+    monkeypatch.setattr("bilp.training.train.KEPT_BYTES_ON", {"cuda": 0})
     with pretend_cuda() as counts:
         data, there = ImageSet.of_split(digits.train, digits.shape, "cuda", ids), chosen.to(CUDA)
         data.images(there)  # makes the constants

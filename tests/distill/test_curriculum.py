@@ -20,7 +20,7 @@ from bilp.config.real_part import RealPartConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, start_run
 from bilp.distill.curriculum_product import read_curriculum
-from bilp.distill.loops.curriculum import ADDED, EMPTY, MISTAKE, chosen, distill, require_curriculum, schedule_of
+from bilp.distill.loops.coarse_to_fine import ADDED, EMPTY, MISTAKE, chosen, distill, require_curriculum, schedule_of
 from bilp.distill.real_part import read_real, wrong_in
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.setting import Setting

@@ -26,14 +26,14 @@ from bilp.distill.part import open_part
 from bilp.distill.soft_labels import read_soft_labels
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.recognized import initial_logits
+from bilp.distill.step.recognized_start import initial_logits
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import ConfigError, DamagedArtifact, Diverged
 from bilp.evaluate import evaluate_synthetic
 from bilp.exchange.loaded import load_distilled
-from bilp.experts.answers import ExpertAnswers
 from bilp.experts.buffer import ExpertBuffer
+from bilp.experts.expert_answers import ExpertAnswers
 from bilp.matching.compared_layers import first_compared, layer_starts
 from bilp.nets import build
 from bilp.pruning.prune import prune

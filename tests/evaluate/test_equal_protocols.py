@@ -15,17 +15,17 @@ from torchvision.transforms import functional as vision
 from bilp.config import PROTOCOLS, EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.labels import LABELS
 from bilp.errors import ConfigError
-from bilp.evaluate.batch_augment import Streams, draw
-from bilp.evaluate.objective import Mixed, hard_loss, soft_loss
 from bilp.evaluate.stacked_training import fresh_stack, train_together
-from bilp.evaluate.training import ImageSet, fixed_logits, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.images.cutmix import Mix
 from bilp.images.resampling import center_of_enlarged
 from bilp.nets import Network, build, initialize
 from bilp.preflight import check_fit, check_protocol
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams, draw
+from bilp.training.objective import Mixed, hard_loss, soft_loss
+from bilp.training.train import ImageSet, fixed_logits, train
+from bilp.training.training_schedule import Schedule
 
 EQUAL = ("hl", "sl", "slkd", "rd3", "cda_hl", "cda_sl")
 # Without norm layers: the gradient of a bias before one is zero but for rounding, which Adam would make steps of.
@@ -84,7 +84,7 @@ def test_a_teacher_looks_at_images_as_they_are_once_or_batch_by_batch(monkeypatc
     with torch.no_grad():
         expected = teacher(images)[order]
     assert torch.allclose(fixed_logits(data, teacher)(order), expected, atol=1e-6)
-    monkeypatch.setattr("bilp.evaluate.training.KEPT_BYTES", 0)
+    monkeypatch.setattr("bilp.training.train.KEPT_BYTES", 0)
     assert torch.allclose(fixed_logits(data, teacher)(order), expected, atol=1e-6)
     with pytest.raises(ConfigError, match="soft labels need a teacher"):
         fixed_logits(data, None)

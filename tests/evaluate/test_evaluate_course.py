@@ -17,11 +17,11 @@ from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import open_dataset
 from bilp.distill import load_synthetic
 from bilp.evaluate import evaluate_synthetic, train_all
-from bilp.evaluate.course import Course, packed, unpacked
 from bilp.evaluate.course_files import confusion_rows, course_rows
 from bilp.evaluate.results import FILE, KIND
 from bilp.nets import build, initialize
 from bilp.seeds import generator
+from bilp.training.course import Course, packed, unpacked
 
 PublishSet = Callable[..., str]
 MLP = (NetworkConfig(name="mlp"),)

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp.config import NetworkConfig
-from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import fresh_stack, train_together
-from bilp.evaluate.training import ImageSet, accuracy, train, trains_alone
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, initialize
 from bilp.nets.convnet3d import convnet3d
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams
+from bilp.training.train import ImageSet, accuracy, train, trains_alone
+from bilp.training.training_schedule import Schedule
 
 SHAPE = (4, 1, 43, 43)
 SCHEDULE = Schedule(2, 4, 0.05, 0.9, 5e-3, decay="none")

@@ -12,13 +12,13 @@ from torch.nn import functional
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.explain import explain
 from bilp.errors import ConfigError
-from bilp.evaluate.batch_augment import Streams, Treatment, augment_batch, draw
-from bilp.evaluate.objective import Mixed, hard_loss, soft_loss
-from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams, Treatment, augment_batch, draw
+from bilp.training.objective import Mixed, hard_loss, soft_loss
+from bilp.training.train import ImageSet, train
+from bilp.training.training_schedule import Schedule
 
 IDC = Schedule.of_config(PipelineConfig(dataset="cifar10", evaluate={"protocol": "idc"}).evaluate, 12)
 

@@ -19,7 +19,7 @@ from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.evaluate.baselines import random_subset
 from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.train_all import Plan, look_epochs, train_all
-from bilp.evaluate.training import ImageSet
+from bilp.training.train import ImageSet
 
 PublishSet = Callable[..., str]
 

@@ -8,12 +8,12 @@ import torch
 from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import accuracies, fresh_stack, networks_at_once, train_together
-from bilp.evaluate.training import ImageSet, accuracy, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams
+from bilp.training.train import ImageSet, accuracy, train
+from bilp.training.training_schedule import Schedule
 
 pytestmark = pytest.mark.slow
 

@@ -13,12 +13,12 @@ from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate import training
-from bilp.evaluate.batch_augment import Streams
-from bilp.evaluate.training import ImageSet, accuracy, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams
+from bilp.training.train import ImageSet, accuracy, train
+from bilp.training.training_schedule import Schedule
 
 
 def fresh(**settings: object) -> Network:

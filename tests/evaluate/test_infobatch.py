@@ -7,14 +7,14 @@ from torch.nn import functional
 
 from bilp.config import NetworkConfig, TeacherConfig
 from bilp.data import Dataset
-from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.infobatch import LossPruning, train_on_hard
 from bilp.evaluate.teacher import teacher_key
-from bilp.evaluate.training import ImageSet
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import build, initialize
 from bilp.seeds import generator
 from bilp.teachers.supplied import recorded
+from bilp.training.batch_augment import Streams
+from bilp.training.train import ImageSet
+from bilp.training.training_schedule import Schedule
 
 NARROW = NetworkConfig(width=4, depth=2)
 

@@ -20,15 +20,15 @@ from bilp.distill import distill_round, finish_run, start_run
 from bilp.distill.learned_labels import FILE, label_files, read_learned_labels
 from bilp.errors import DamagedArtifact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
-from bilp.evaluate.batch_augment import Streams
-from bilp.evaluate.objective import Mixed, centered_labels, squared_loss
 from bilp.evaluate.stacked_training import fresh_stack, train_together
-from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.exchange import export_set
 from bilp.nets import build, initialize
 from bilp.resizing.resize_stage import resize
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams
+from bilp.training.objective import Mixed, centered_labels, squared_loss
+from bilp.training.train import ImageSet, train
+from bilp.training.training_schedule import Schedule
 
 NARROW = NetworkConfig(width=4, depth=2)
 

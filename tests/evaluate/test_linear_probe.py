@@ -22,15 +22,15 @@ from bilp.config.encoder import EncoderConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, DataError, MissingArtifact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, linear_probe
-from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.linear_probe import LinearProbe, OnFeatures
 from bilp.evaluate.results import FILE, KIND
-from bilp.evaluate.training import ImageSet, answers, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
 from bilp.report.comparison import network_title
 from bilp.seeds import generator
 from bilp.teachers.supplied import named
+from bilp.training.batch_augment import Streams
+from bilp.training.train import ImageSet, answers, train
+from bilp.training.training_schedule import Schedule
 
 PublishSet = Callable[..., str]
 NARROW = NetworkConfig(width=8, norm="batch")

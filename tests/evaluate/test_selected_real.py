@@ -16,8 +16,8 @@ from bilp.evaluate import evaluate_baseline
 from bilp.evaluate.address import epochs_of_as_many_steps
 from bilp.evaluate.baselines import Choice, random_choice
 from bilp.evaluate.rows import KIND, evaluation_rows
-from bilp.evaluate.training import KEPT_BYTES, ImageSet
 from bilp.pruning.prune import load_selection, prune
+from bilp.training.train import KEPT_BYTES, ImageSet
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_without_a_fitting_selection_it_is_refused(digits_uri: str, kept: str, s
 def test_a_part_of_a_split_that_is_read_batch_by_batch_is_the_same(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = torch.tensor([7, 3, 1000])
     held = ImageSet.of_split(digits.train, digits.shape, "cpu", ids)
-    monkeypatch.setattr("bilp.evaluate.training.KEPT_BYTES", 0)
+    monkeypatch.setattr("bilp.training.train.KEPT_BYTES", 0)
     assert KEPT_BYTES > 0
     read = ImageSet.of_split(digits.train, digits.shape, "cpu", ids)
     order = torch.tensor([2, 0])

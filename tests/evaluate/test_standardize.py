@@ -12,13 +12,13 @@ from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.evaluate import evaluate_baseline, train_all
-from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.stacked_training import answers_of_all, fresh_stack
-from bilp.evaluate.training import ImageSet, answers, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import build, initialize
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams, standardized
+from bilp.training.train import ImageSet, answers, train
+from bilp.training.training_schedule import Schedule
 
 MLP = NetworkConfig(name="mlp")
 

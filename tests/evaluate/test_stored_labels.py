@@ -21,14 +21,14 @@ from bilp.config.decode import DecodeConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
-from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.stacked_training import fresh_stack, train_together
-from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import build, initialize
 from bilp.preflight import check_labels
 from bilp.seeds import generator
+from bilp.training.batch_augment import Streams
+from bilp.training.train import ImageSet, train
+from bilp.training.training_schedule import Schedule
 
 PublishSet = Callable[..., str]
 NARROW = NetworkConfig(width=8)

@@ -20,16 +20,16 @@ from bilp.artifacts.tables import EVALUATION, TOP_K
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import open_dataset
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, summary
-from bilp.evaluate.answers import Answers, within_top
 from bilp.evaluate.metrics import Measurement, mean_top_k
 from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.rows import evaluation_rows
 from bilp.evaluate.stacked_training import answers_of_all, fresh_stack
-from bilp.evaluate.training import ImageSet, answers
 from bilp.nets import build, initialize
 from bilp.report.accuracy import accuracy
 from bilp.report.comparison import Training
 from bilp.seeds import generator
+from bilp.training.answers import Answers, within_top
+from bilp.training.train import ImageSet, answers
 
 BY_HAND = (
     # logits of six classes, label, and the place of the label's logit among them, from 1

@@ -16,13 +16,13 @@ from bilp.config.network import FRAME_MEAN
 from bilp.data import open_dataset, read_source
 from bilp.data.source_record import open_record
 from bilp.evaluate import evaluate_baseline, train_all
-from bilp.evaluate.answers import Windows
 from bilp.evaluate.results import KIND
 from bilp.evaluate.rows import evaluation_rows
 from bilp.evaluate.stacked_training import accuracies, answers_of_all, fresh_stack
-from bilp.evaluate.training import ImageSet, accuracy, answers
 from bilp.nets import build, initialize
 from bilp.seeds import generator
+from bilp.training.answers import Windows
+from bilp.training.train import ImageSet, accuracy, answers
 
 
 class Said(nn.Module):

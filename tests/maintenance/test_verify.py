@@ -15,11 +15,11 @@ from bilp.artifacts import signing
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import RECORD
 from bilp.config import NetworkConfig
-from bilp.evaluate.course import Course
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.maintenance import verify as module
 from bilp.maintenance.verify import Verdict, verify
 from bilp.storage import objects
+from bilp.training.course import Course
 
 RUN = f"runs/{key('second')}"
 EVALUATION = f"evaluations/{key('evaluation second')}"

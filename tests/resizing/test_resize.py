@@ -20,9 +20,6 @@ from bilp.distill import distill_round, finish_run, start_run
 from bilp.distill.finish import load_synthetic
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate import evaluate_synthetic, summary, train_teacher
-from bilp.evaluate.batch_augment import STREAMS, Streams
-from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.exchange import export_set
 from bilp.exchange.loaded import load_distilled
 from bilp.images.multiformation import enlarge_parts, gray
@@ -31,6 +28,9 @@ from bilp.resizing.image_scores import Decoded, course, error_norms
 from bilp.resizing.resize_stage import lowest, resize
 from bilp.resizing.stored_parts import check_parts, put_together, taken_apart
 from bilp.seeds import generator
+from bilp.training.batch_augment import STREAMS, Streams
+from bilp.training.train import ImageSet, train
+from bilp.training.training_schedule import Schedule
 from flows.resize import Options, for_the_smaller_set
 
 NARROW = NetworkConfig(width=4, depth=2)

@@ -15,9 +15,9 @@ from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.iterations import Step
 from bilp.distill.loops.mtt import TrajectoryIterations, draw_trajectory, require_step_size, step_size_forms
-from bilp.distill.step.recognized import initial_logits
+from bilp.distill.step.recognized_start import initial_logits
 from bilp.errors import Diverged
-from bilp.experts.answers import ExpertAnswers
+from bilp.experts.expert_answers import ExpertAnswers
 from bilp.matching.compared_layers import first_compared
 from bilp.matching.trajectory import Trajectory, TrajectoryGradient
 

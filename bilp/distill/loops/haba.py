@@ -72,10 +72,10 @@ class HallucinatorIterations(TrajectoryIterations):
         state.method |= {STEP_SIZE: moved, STEP_MOMENTUM: velocity}
         if contrasts:
             self._train_extractor(number)
-        yield Step([self._checked_loss(number, found)], 0, 0.0, shared=True)
+        yield Step([self.checked_loss(number, found)], 0, 0.0, shared=True)
 
     def _draw(self, number: int) -> tuple[Trajectory, list[TrainingStep]]:
-        return draw_trajectory(self.setting, self._experts, number), draw_steps(self.setting, len(self.state.images), number)
+        return draw_trajectory(self.setting, self.experts, number), draw_steps(self.setting, len(self.state.images), number)
 
     def _alike(self, number: int) -> tuple[Tensor, Tensor]:
         """How alike the images of two hallucinators are, weighted, a scalar, and its gradient with respect to all images; detached."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
-from bilp.distill.step.recognized import recognized
+from bilp.distill.step.recognized_start import recognized
 from bilp.distill.step.representatives import cluster_members
 from bilp.distill.step.state import DISTILLED, DistillState
 from bilp.errors import ConfigError

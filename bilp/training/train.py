@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from bilp.config.shapes import Shape, frames_in, side_of, values_in
 from bilp.data import Split
 from bilp.errors import Diverged
-from bilp.evaluate.answers import Answers, Gathering, Windows
-from bilp.evaluate.batch_augment import Streams, standardized
-from bilp.evaluate.course import Losses
-from bilp.evaluate.mini_batches import mini_batches
-from bilp.evaluate.training_schedule import Schedule
-from bilp.evaluate.training_step import TrainingStep, required
 from bilp.nets.dropout import dropping, has_dropout
+from bilp.training.answers import Answers, Gathering, Windows
+from bilp.training.batch_augment import Streams, standardized
+from bilp.training.course import Losses
+from bilp.training.mini_batches import mini_batches
+from bilp.training.training_schedule import Schedule
+from bilp.training.training_step import TrainingStep, required
 
 # Images per forward pass of a test, as in the test loader of DC's program (get_dataset in its utils.py). In eval mode the accuracy does
 # not depend on it, the memory does.

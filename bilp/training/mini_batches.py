@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bilp.evaluate.batch_augment import Streams, Treatment, augment_batch, augment_each_batch, draw, joined
-from bilp.evaluate.objective import Mixed
-from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.images.augment_rows import Side
 from bilp.images.cutmix import boxes_of
+from bilp.training.batch_augment import Streams, Treatment, augment_batch, augment_each_batch, draw, joined
+from bilp.training.objective import Mixed
+from bilp.training.training_schedule import Schedule
 
 AT_ONCE = {"cuda": 2**16}
 """By type of device: images, those of all networks counted, whose mini-batches are drawn and sent together, or a single mini-batch of

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
-from bilp.experts.answers import AT_ONCE, ExpertAnswers
 from bilp.experts.buffer import ExpertBuffer
+from bilp.experts.expert_answers import AT_ONCE, ExpertAnswers
 
 
 def recognized(

@@ -12,13 +12,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.augment_rows import Side
 from bilp.images.cutmix import Mix, draw_mix, mix_each, mix_images
 from bilp.images.dc_augment import Operations, draw_operations, operate
 from bilp.seeds import generator
+from bilp.training.training_schedule import Schedule
 
 STREAMS = ("order", "augment", "cutmix", "dropout")
 """Names of a training's streams, in the order of the fields of `Streams`."""

@@ -23,13 +23,13 @@ from bilp.data.pool import RealPool
 from bilp.distill.loops.iterations import Iterations, Step
 from bilp.distill.step.state import DISTILLED, DistillState
 from bilp.errors import ConfigError, DamagedArtifact, Diverged
-from bilp.evaluate.batch_augment import STREAMS, Streams
-from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.pruning.difficulty import Difficulty
 from bilp.seeds import generator
+from bilp.training.batch_augment import STREAMS, Streams
+from bilp.training.train import ImageSet, train
+from bilp.training.training_schedule import Schedule
 
 ADDED, MISTAKE = "added", "mistake"
 """What a state carries: for each image of the set the round that added it, from 1, 0 for those of the beginning and EMPTY for those that

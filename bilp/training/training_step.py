@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bilp.errors import ConfigError
-from bilp.evaluate.objective import Mixed, centered_labels, hard_loss, soft_loss, squared_loss
-from bilp.evaluate.training_schedule import Schedule
+from bilp.training.objective import Mixed, centered_labels, hard_loss, soft_loss, squared_loss
 from bilp.training.replayed import Replayed
+from bilp.training.training_schedule import Schedule
 
 Forward = Callable[[Tensor], Tensor]
 """Images `[K, B, ...]` to logits `[K, B, classes]`."""
