@@ -61,7 +61,7 @@ class Hallucinations:
 def first_bases(config: DistillConfig, images: Tensor) -> Tensor:
     """Of each class the first images `[M, C, H, W]` of the beginning, or the means of their channels, as many as there are bases."""
     bases = config.ipc // config.hallucinators.count
-    chosen = images.unflatten(0, (-1, config.ipc))[:, :bases].flatten(0, 1)
+    chosen: Tensor = images.unflatten(0, (-1, config.ipc))[:, :bases].flatten(0, 1)
     return chosen.mean(dim=-3, keepdim=True) if config.hallucinators.gray else chosen.clone()
 
 
