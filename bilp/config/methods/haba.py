@@ -120,8 +120,8 @@ def base_shape(distill: Any, shape: Sequence[int]) -> Shape:
 
 def stored_values(distill: Any, classes: int, shape: Sequence[int]) -> int:
     """Numbers of all bases, and of the hallucinators."""
-    bases = classes * distill.ipc // distill.hallucinators.count
-    return int(bases) * values_in(base_shape(distill, shape)) + sum(map(values_in, hallucinator_shapes(distill, shape).values()))
+    bases: int = classes * distill.ipc // distill.hallucinators.count
+    return bases * values_in(base_shape(distill, shape)) + sum(map(values_in, hallucinator_shapes(distill, shape).values()))
 
 
 HABA = Method(
