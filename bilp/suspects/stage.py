@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
-from bilp.artifacts.facts import PredictionsFacts, SummaryFacts, TrialFacts
+from bilp.artifacts.facts import PredictionsFacts, SummaryFacts
 from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import SUMMARY
@@ -137,8 +137,7 @@ def _relabeled(inputs: _Inputs, known: Known, labels: np.ndarray, least: float) 
     trials = []
     for uri, predictions in zip(inputs.trials, inputs.predictions, strict=True):
         trial = open_artifact(uri, TRIAL)
-        epochs = trial.stated(TrialFacts).epochs
-        assert epochs is not None  # which trials that are summarized all tell
+        epochs = predictions.stated(PredictionsFacts).epochs
         record, said = read_trajectory(trial, epochs, len(labels)), read_predictions(predictions, dataset.classes)
         last = slice(max(0, epochs - window), epochs)
         trials.append(Predicted(record.losses[last], record.margins[last], said.predicted[last]))
