@@ -103,6 +103,7 @@ def moments(network: Network, images: Tensor) -> tuple[Tensor, Vectors]:
             hook.remove()
     blocks: list[Tensor] = []
     for layer in layers:
+        assert layer.running_mean is not None
         variance, mean = torch.var_mean(entering[layer].flatten(2), dim=2, correction=0)
         centered = mean - layer.running_mean
         blocks += [_of_samples(centered, len(images)), _of_samples(variance + centered.square(), len(images))]

@@ -95,6 +95,7 @@ class Setting:
         if check := REAL_PASSES[config.real_pass].check:
             resolve(check)(torch.device(device))
         schedule = schedule_for(config)
+        network: Network
         if supplied is not None:
             network = supplied.network
         elif teacher is not None and METHODS[config.method].inverts_teacher:
