@@ -103,6 +103,7 @@ def moments(network: Network, images: Tensor) -> tuple[Tensor, Vectors]:
             hook.remove()
     blocks: list[Tensor] = []
     for layer in layers:
+        assert layer.running_mean is not None
         variance, mean = torch.var_mean(entering[layer].flatten(2), dim=2, correction=0)
         assert layer.running_mean is not None  # which teachers have
         centered = mean - layer.running_mean
