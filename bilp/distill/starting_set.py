@@ -58,4 +58,5 @@ def starting_images(uri: str, key: str, distill: DistillConfig, dataset: Dataset
             f"the set at {uri} has key {artifact.manifest.key}, but the run was started with {key}: restore it or start a new run"
         )
     images, _ = read_set(artifact)
-    return images.unflatten(0, (dataset.classes, -1))
+    by_class: Tensor = images.unflatten(0, (dataset.classes, -1))
+    return by_class
