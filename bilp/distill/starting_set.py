@@ -57,5 +57,6 @@ def starting_images(uri: str, key: str, distill: DistillConfig, dataset: Dataset
         raise IncompatibleArtifact(
             f"the set at {uri} has key {artifact.manifest.key}, but the run was started with {key}: restore it or start a new run"
         )
-    images: Tensor = read_set(artifact)[0].unflatten(0, (dataset.classes, -1))
-    return images
+    images, _ = read_set(artifact)
+    by_class: Tensor = images.unflatten(0, (dataset.classes, -1))
+    return by_class

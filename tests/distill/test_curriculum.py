@@ -111,7 +111,7 @@ def test_loop_equals_the_slow_restatement(few: Few, store: Store, teacher: Store
 def test_rounds_follow_the_stored_curve(few: Few, store: Store, teacher: StoredTeacher) -> None:
     """The file holds what this call gave once. A sample that another processor classifies otherwise changes one image."""
     expected = json.loads((HERE / "expected_ccfs.json").read_text())
-    config = ccfs_config({"epochs": 10}, ipc=8, iterations=4)
+    config = ccfs_config({"epochs": 40}, ipc=8, iterations=4)
     setting, state = assemble(config, few(40), teacher, by_number(store)), initial_state(config, few(40), difficulty=by_number(store))
     records = distill(setting, state, 4, None, guard_for(setting))
     assert [record.loss for record in records] == pytest.approx(expected["losses"], abs=0.05)
