@@ -44,7 +44,9 @@ class Kernel:
         """A `[m, m]` of synthetic features, differentiable."""
         gram: Tensor = self.scale * sum((block @ block.T for block in synthetic), start=synthetic[0].new_zeros(())) + self.constant
         count = len(synthetic[0])
-        return gram + self.ridge * gram.diagonal().sum() / count * torch.eye(count, dtype=gram.dtype, device=gram.device)
+        lift: Tensor = self.ridge * gram.diagonal().sum() / count
+        result: Tensor = gram + lift * torch.eye(count, dtype=gram.dtype, device=gram.device)
+        return result
 
     def across(self, real: Blocks, synthetic: Blocks) -> Tensor:
         """K_rs `[n, m]`, differentiable."""
