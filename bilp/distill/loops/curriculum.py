@@ -56,10 +56,10 @@ class CurriculumIterations(Iterations):
     def iteration(self, number: int) -> Iterator[Step]:
         """A network on the set so far, and the samples that it adds."""
         setting = self.setting
-        known = [self._right(self._teacher, c, "the teacher's") for c in setting.classes]
+        known = [self._right(self._teacher, c, "the teacher", "evaluate.teacher.learning_rate") for c in setting.classes]
         network = self._trained(number)
-        advice = f"of round {number + 1}, the network's; lower distill.curriculum.learning_rate, and so its"
-        wrong = [~self._right(network, c, advice) for c in setting.classes]
+        whose, lowered = f"the network of round {number + 1}", "distill.curriculum.learning_rate"
+        wrong = [~self._right(network, c, whose, lowered) for c in setting.classes]
         config = setting.config
         count = config.curriculum.added(config.ipc, config.iterations, number)
         for c, mistaken, right in zip(setting.classes, wrong, known, strict=True):
@@ -99,14 +99,14 @@ class CurriculumIterations(Iterations):
         return network.eval()
 
     @torch.no_grad()
-    def _right(self, network: Network, c: int, whose: str) -> Tensor:
+    def _right(self, network: Network, c: int, whose: str, lowered: str) -> Tensor:
         """Whether a network knows each sample of a class that takes part, bool `[n]` on the CPU. Raises Diverged."""
         setting, found = self.setting, list[Tensor]()
         for ids in setting.pool.by_class[c].split(AT_ONCE):
             logits = network(setting.pool.images(ids, setting.device))
             if not bool(logits.isfinite().all()):
                 name = setting.pool.dataset.class_names[c]
-                raise Diverged(f"{whose} answers to images of class {name} are not finite: train it with a lower step size")
+                raise Diverged(f"the answers of {whose} to images of class {name} are not finite: lower {lowered}")
             found.append((logits.argmax(dim=1) == c).cpu())
         return torch.cat(found)
 
