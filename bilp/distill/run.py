@@ -12,7 +12,7 @@ from bilp.artifacts.run_layout import NAMED_BY_KEY, RECORD
 from bilp.config import METHODS, DistillConfig, Frozen, LinearConfig, ReselectConfig
 from bilp.config.base import unrevised
 from bilp.config.given import model_of
-from bilp.data import open_dataset
+from bilp.data import Dataset, open_dataset
 from bilp.distill.checks import check_method, check_pool, check_ranking
 from bilp.distill.outside import ROLES, with_digests, without_places
 from bilp.distill.starting_set import open_starting, starting_uri, without_start
@@ -90,8 +90,7 @@ def start_run(
         teacher_uri: the teacher, or None for a method without.
         ranking_uri: a selection that ranks the samples by how hard they are, whichever it keeps, or None for a run without a need.
     """
-    dataset_uri = as_uri(dataset_uri)
-    selection_uri = optional_uri(selection_uri)
+    dataset_uri, selection_uri = as_uri(dataset_uri), optional_uri(selection_uri)
     reselect = model_of(ReselectConfig, reselect)
     root = as_uri(root)
     experts_uri, teacher_uri, ranking_uri = optional_uri(experts_uri), optional_uri(teacher_uri), optional_uri(ranking_uri)
@@ -99,8 +98,7 @@ def start_run(
     distill, outside = with_digests(model_of(DistillConfig, distill), dataset)
     parents = {"dataset": dataset.fingerprint, **outside}
     start_uri, distill = starting_uri(distill), without_start(distill)
-    if start_uri is not None:
-        parents["start"] = open_starting(start_uri, distill, dataset).manifest.key
+    parents |= {} if start_uri is None else {"start": open_starting(start_uri, distill, dataset).manifest.key}
     pool = real_pool(dataset, selection_uri)
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
@@ -108,10 +106,7 @@ def start_run(
     check_pool(pool, distill, reselect)
     check_method(distill, reselect, experts_uri, teacher_uri)
     check_ranking(distill, ranking_uri)
-    parents |= _trained(distill, parents, experts_uri, teacher_uri)
-    if ranking_uri is not None:
-        difficulty_of(dataset, ranking_uri)
-        parents["ranking"] = open_artifact(ranking_uri, KIND).manifest.key
+    parents |= _trained(distill, parents, experts_uri, teacher_uri) | _ranked(dataset, ranking_uri)
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     run = Run(
         version=version_of(distill),
@@ -126,6 +121,11 @@ def start_run(
         distill=distill,
         reselect=reselect,
     )
+    return _registered(run, root)
+
+
+def _registered(run: Run, root: str) -> str:
+    """The URI of the run's folder, in which its record lies, or one of the same run that was there before."""
     uri = objects.join(root, "runs", run.key)
     if not _is_registered(uri):
         objects.require_usable(root, f"there is no run at {uri} yet")
@@ -133,6 +133,14 @@ def start_run(
             return uri
     _keep_as(uri, run)
     return uri
+
+
+def _ranked(dataset: Dataset, ranking_uri: str | None) -> dict[str, str]:
+    """Key of the ranking, if there is one, which must be of the run's data set."""
+    if ranking_uri is None:
+        return {}
+    difficulty_of(dataset, ranking_uri)
+    return {"ranking": open_artifact(ranking_uri, KIND).manifest.key}
 
 
 def _trained(distill: DistillConfig, parents: Mapping[str, str], experts_uri: str | None, teacher_uri: str | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ and draws samples in no order that a seed fixes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,13 +24,13 @@ from bilp.data.pool import RealPool
 from bilp.distill.loops.iterations import Iterations, Step
 from bilp.distill.step.state import DISTILLED, DistillState
 from bilp.errors import ConfigError, DamagedArtifact, Diverged
-from bilp.evaluate.batch_augment import STREAMS, Streams
-from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.pruning.difficulty import Difficulty
 from bilp.seeds import generator
+
+if TYPE_CHECKING:
+    from bilp.evaluate.training_schedule import Schedule
 
 ADDED, MISTAKE = "added", "mistake"
 """What a state carries: for each image of the set the round that added it, from 1, 0 for those of the beginning and EMPTY for those that
@@ -86,6 +87,9 @@ class CurriculumIterations(Iterations):
 
     def _trained(self, number: int) -> Network:
         """A new network after its training on the images that are there."""
+        from bilp.evaluate.batch_augment import STREAMS, Streams  # evaluation imports this package
+        from bilp.evaluate.training import ImageSet, train
+
         setting, state, config = self.setting, self.state, self.setting.config
         dataset = setting.pool.dataset
         network = build(config.network, dataset.shape, dataset.classes)
@@ -129,6 +133,8 @@ def chosen(ids: Tensor, mistaken: Tensor, known: Tensor, present: Tensor, diffic
 
 def schedule_of(config: DistillConfig, per_class: float) -> Schedule:
     """The training of a round's network on so many images per class."""
+    from bilp.evaluate.training_schedule import Schedule  # as above
+
     settings = config.curriculum
     return Schedule(
         epochs=settings.epochs,
