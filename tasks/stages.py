@@ -1,7 +1,6 @@
 """The tasks, in the order of the pipeline; each calls one function of bilp and returns the URI of what that published.
 
-Those that any worker can carry out are rows of `flows.units.table`, and what is written here about their parameters is what
-Prefect's form shows.
+Those that any worker can carry out are rows of `flows.units.table`; what is written here of their parameters is what Prefect's form shows.
 """
 
 from __future__ import annotations

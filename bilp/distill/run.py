@@ -13,7 +13,7 @@ from bilp.config import METHODS, DistillConfig, Frozen, LinearConfig, ReselectCo
 from bilp.config.base import unrevised
 from bilp.config.given import model_of
 from bilp.config.reselectable import untaught
-from bilp.data import open_dataset
+from bilp.data import Dataset, open_dataset
 from bilp.distill.checks import check_method, check_pool, check_ranking
 from bilp.distill.outside import ROLES, with_digests, without_places
 from bilp.distill.starting_set import open_starting, starting_uri, without_start
@@ -97,18 +97,14 @@ def start_run(
     distill, outside = with_digests(model_of(DistillConfig, distill), dataset)
     parents = {"dataset": dataset.fingerprint, **outside}
     start_uri, distill = starting_uri(distill), without_start(distill)
-    if start_uri is not None:
-        parents["start"] = open_starting(start_uri, distill, dataset).manifest.key
+    parents |= {} if start_uri is None else {"start": open_starting(start_uri, distill, dataset).manifest.key}
     reselect = reselect if reselect.active else ReselectConfig(beta=0.0)
     check_pool(real_pool(dataset, selection_uri), distill, reselect)
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
     check_method(distill, reselect, experts_uri, teacher_uri)
     check_ranking(distill, ranking_uri)
-    parents |= _trained(distill, parents, experts_uri, teacher_uri)
-    if ranking_uri is not None:
-        difficulty_of(dataset, ranking_uri)
-        parents["ranking"] = open_artifact(ranking_uri, KIND).manifest.key
+    parents |= _trained(distill, parents, experts_uri, teacher_uri) | _ranked(dataset, ranking_uri)
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     places = {"selection": selection_uri, "experts": experts_uri, "teacher": teacher_uri, "ranking": ranking_uri, "start": start_uri}
     run = Run(
@@ -120,6 +116,11 @@ def start_run(
         distill=distill,
         reselect=reselect,
     )
+    return _registered(run, root)
+
+
+def _registered(run: Run, root: str) -> str:
+    """The URI of the run's folder, in which its record lies, or one of the same run that was there before."""
     uri = objects.join(root, "runs", run.key)
     if not _is_registered(uri):
         objects.require_usable(root, f"there is no run at {uri} yet")
@@ -127,6 +128,14 @@ def start_run(
             return uri
     _keep_as(uri, run)
     return uri
+
+
+def _ranked(dataset: Dataset, ranking_uri: str | None) -> dict[str, str]:
+    """Key of the ranking, if there is one, which must be of the run's data set."""
+    if ranking_uri is None:
+        return {}
+    difficulty_of(dataset, ranking_uri)
+    return {"ranking": open_artifact(ranking_uri, KIND).manifest.key}
 
 
 def _trained(distill: DistillConfig, parents: Mapping[str, str], experts_uri: str | None, teacher_uri: str | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ and draws samples in no order that a seed fixes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -27,9 +28,10 @@ from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.pruning.difficulty import Difficulty
 from bilp.seeds import generator
-from bilp.training.batch_augment import STREAMS, Streams
-from bilp.training.train import ImageSet, train
 from bilp.training.training_schedule import Schedule
+
+if TYPE_CHECKING:
+    from bilp.evaluate.training_schedule import Schedule
 
 ADDED, MISTAKE = "added", "mistake"
 """What a state carries: for each image of the set the round that added it, from 1, 0 for those of the beginning and EMPTY for those that
@@ -56,10 +58,10 @@ class CurriculumIterations(Iterations):
     def iteration(self, number: int) -> Iterator[Step]:
         """A network on the set so far, and the samples that it adds."""
         setting = self.setting
-        known = [self._right(self._teacher, c, "the teacher's") for c in setting.classes]
+        known = [self._right(self._teacher, c, "the teacher", "evaluate.teacher.learning_rate") for c in setting.classes]
         network = self._trained(number)
-        advice = f"of round {number + 1}, the network's; lower distill.curriculum.learning_rate, and so its"
-        wrong = [~self._right(network, c, advice) for c in setting.classes]
+        whose, lowered = f"the network of round {number + 1}", "distill.curriculum.learning_rate"
+        wrong = [~self._right(network, c, whose, lowered) for c in setting.classes]
         config = setting.config
         count = config.curriculum.added(config.ipc, config.iterations, number)
         for c, mistaken, right in zip(setting.classes, wrong, known, strict=True):
@@ -86,6 +88,9 @@ class CurriculumIterations(Iterations):
 
     def _trained(self, number: int) -> Network:
         """A new network after its training on the images that are there."""
+        from bilp.evaluate.batch_augment import STREAMS, Streams  # evaluation imports this package
+        from bilp.evaluate.training import ImageSet, train
+
         setting, state, config = self.setting, self.state, self.setting.config
         dataset = setting.pool.dataset
         network = build(config.network, dataset.shape, dataset.classes)
@@ -99,14 +104,14 @@ class CurriculumIterations(Iterations):
         return network.eval()
 
     @torch.no_grad()
-    def _right(self, network: Network, c: int, whose: str) -> Tensor:
+    def _right(self, network: Network, c: int, whose: str, lowered: str) -> Tensor:
         """Whether a network knows each sample of a class that takes part, bool `[n]` on the CPU. Raises Diverged."""
         setting, found = self.setting, list[Tensor]()
         for ids in setting.pool.by_class[c].split(AT_ONCE):
             logits = network(setting.pool.images(ids, setting.device))
             if not bool(logits.isfinite().all()):
                 name = setting.pool.dataset.class_names[c]
-                raise Diverged(f"{whose} answers to images of class {name} are not finite: train it with a lower step size")
+                raise Diverged(f"the answers of {whose} to images of class {name} are not finite: lower {lowered}")
             found.append((logits.argmax(dim=1) == c).cpu())
         return torch.cat(found)
 
@@ -129,6 +134,8 @@ def chosen(ids: Tensor, mistaken: Tensor, known: Tensor, present: Tensor, diffic
 
 def schedule_of(config: DistillConfig, per_class: float) -> Schedule:
     """The training of a round's network on so many images per class."""
+    from bilp.evaluate.training_schedule import Schedule  # as above
+
     settings = config.curriculum
     return Schedule(
         epochs=settings.epochs,
