@@ -13,7 +13,6 @@ from torch import Tensor
 
 from bilp.config import METHODS, DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.config.methods import optimizing
-from bilp.config.methods.datm import DifficultyConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.registry import loop_for
 from bilp.distill.step.setting import Setting
@@ -32,10 +31,9 @@ STILL: dict[str, Any] = {"learning_rate": 1e-30, "momentum": 1.0, "ipc": 2, "ite
 
 def config_of(method: str) -> DistillConfig:
     """One image step."""
-    if METHODS[method].needs_experts:
+    if method in ("mtt", "tesla"):
         # One step, as TESLA's gradient leaves out what leads from one to the next; more steps: tests/matching/test_trajectory.py.
-        labels = {"difficulty": DifficultyConfig(threshold=1e9, label_rate=0.0)}
-        return trajectory_config(method, {"steps": 1, "step_rate": 0.0, "step_size": 1.0}, **STILL, **labels)
+        return trajectory_config(method, {"steps": 1, "step_rate": 0.0, "step_size": 1.0}, **STILL)
     changes = STILL | {"network": SMOOTH, "batch_real": 6, "outer_loops": 1}
     if method in ("idc", "dream"):
         changes |= {"augment": ("color", "crop", "cutout"), "decode": {"factor": 2, "kind": "multi"}}
@@ -51,10 +49,11 @@ def config_of(method: str) -> DistillConfig:
     return small_config(method, **changes)
 
 
-@pytest.mark.parametrize("method", optimizing())
+# Where labels are learned, the first ones follow from the images: tests/matching/test_trajectory_aligned.py has these gradients.
+@pytest.mark.parametrize("method", [name for name in optimizing() if "difficulty" not in METHODS[name].settings])
 def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: Store, method: str) -> None:
     config, pool, buffer = config_of(method), few(8), None
-    if METHODS[method].needs_experts:
+    if method in ("mtt", "tesla"):
         selection = prune(store.uri, None, PruneConfig(criterion="random", keep=0.05), store.root)
         buffer = ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1})))
     setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, "cpu", buffer)
@@ -81,16 +80,6 @@ def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: 
             state.iteration, state.method = 1, {name: value.clone() for name, value in pool_of_networks.items()}
             (record,) = loop_for(config.method)(setting, state, 2, None, guard_for(setting), silent)
             return record.loss * pool.classes, state.momentum
-
-    if "difficulty" in METHODS[method].settings:  # the first labels follow from the images, which the derivative takes for constants
-        begun = DistillState.start(start.clone(), labels)
-        loop_for(config.method)(setting, begun, 1, None, guard_for(setting), silent)
-
-        def look(images: Tensor) -> tuple[float, Tensor]:
-            state = DistillState.start(images.clone(), labels)
-            state.method = {name: value.clone() for name, value in begun.method.items()}
-            (record,) = loop_for(config.method)(setting, state, 1, None, guard_for(setting), silent)
-            return record.loss, state.momentum
 
     _, gradient = look(start)
     if method in ("idc", "dream"):
