@@ -24,12 +24,15 @@ BUDGETS = {
     "cafe": (524, 2),
     "ncfm": (368, 1),
     "lgm": (217, 1),
+    "datm": (1109, 3),
+    "pad": (1109, 3),
 }
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all
 # augmentation of an image step, and in the first iteration alone two constants of each size. IDC and DREAM train on real images in between.
 # NCFM sends the weights of a network that it meets for the first time, and its frequencies.
 COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 49, "dream": 36, "idm": 17, "mtt": 6, "tesla": 6, "cafe": 19, "ncfm": 25, "lgm": 27}
+COPIES |= {"datm": 24, "pad": 24}  # the parameters of all experts after their last epoch among them
 
 
 @pytest.mark.parametrize("method", first_tier(optimizing(), "dm", "dc", "dsa", "mtt", "idm"))
