@@ -73,6 +73,7 @@ class Drifting:
     """Experts in memory, as `ExpertBuffer` reads them: each starts at random and moves a little in every epoch."""
 
     count = 2
+    epochs = 3
 
     def __init__(self, network: Network) -> None:
         self._network = network

@@ -28,6 +28,8 @@ BUDGETS = {
     "rfad": (400, 1),
     "linba": (1290, 1),
     "haba": (1090, 1),
+    "datm": (1109, 3),
+    "pad": (1109, 3),
 }
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all
@@ -39,6 +41,7 @@ COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 49, "dream": 36, "idm": 17, "mtt": 
     "linba": 7,
     "haba": 13,
 }
+COPIES |= {"datm": 24, "pad": 24}  # the parameters of all experts after their last epoch among them
 
 
 @pytest.mark.parametrize("method", first_tier(optimizing(), "dm", "dc", "dsa", "mtt", "idm"))
