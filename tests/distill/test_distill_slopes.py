@@ -34,11 +34,11 @@ def config_of(method: str) -> DistillConfig:
     """One image step."""
     # One step, as TESLA's gradient leaves out what leads from one to the next; more steps: tests/matching/test_trajectory.py.
     if method == "haba":
-        changes = STILL | {"hallucinators": {"count": 1, "kernel": 1, "learning_rate": 1e-30}}
+        changes = STILL | {"network": SMOOTH, "hallucinators": {"count": 1, "kernel": 1, "learning_rate": 1e-30}}
         return trajectory_config(method, {"steps": 1, "step_rate": 0.0, "step_size": 1.0}, **changes)
     if METHODS[method].needs_experts:
         labels = {"difficulty": DifficultyConfig(threshold=1e9, label_rate=0.0)}
-        return trajectory_config(method, {"steps": 1, "step_rate": 0.0, "step_size": 1.0}, **STILL, **labels)
+        return trajectory_config(method, {"steps": 1, "step_rate": 0.0, "step_size": 1.0}, network=SMOOTH, **STILL, **labels)
     changes = STILL | {"network": SMOOTH, "batch_real": 6, "outer_loops": 1}
     if method in ("idc", "dream"):
         changes |= {"augment": ("color", "crop", "cutout"), "decode": {"factor": 2, "kind": "multi"}}
@@ -77,7 +77,7 @@ def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: 
     config, pool, buffer = config_of(method), few(8), None
     if METHODS[method].needs_experts:
         selection = prune(store.uri, None, PruneConfig(criterion="random", keep=0.05), store.root)
-        buffer = ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1})))
+        buffer = ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1}), SMOOTH))
     setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, "cpu", buffer)
     labels = torch.arange(pool.classes).repeat_interleave(config.ipc)
     # Well inside the range of pixels, to which IDC and DREAM clamp.

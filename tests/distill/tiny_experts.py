@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from tiny_distillation import NARROW, Store, spelled_out
 
-from bilp.config import DistillConfig, ExpertsConfig, TrajectoryConfig
+from bilp.config import DistillConfig, ExpertsConfig, NetworkConfig, TrajectoryConfig
 from bilp.experts.train_experts import collect_experts, train_expert
 
 EXPERTS = ExpertsConfig(count=2, epochs=4, batch_size=32, learning_rate=0.1, augment=("color", "crop", "cutout", "scale", "rotate"))
 
 
-def experts(store: Store, selection: str | None, config: ExpertsConfig = EXPERTS) -> str:
+def experts(store: Store, selection: str | None, config: ExpertsConfig = EXPERTS, network: NetworkConfig = NARROW) -> str:
     """The buffer of experts on a selection, in the store's root."""
     for number in range(config.count):
-        train_expert(store.uri, selection, config, NARROW, number, store.root)
-    return collect_experts(store.uri, selection, config, NARROW, store.root)
+        train_expert(store.uri, selection, config, network, number, store.root)
+    return collect_experts(store.uri, selection, config, network, store.root)
 
 
 def trajectory_config(method: str, trajectory: dict[str, object] | None = None, **changes: object) -> DistillConfig:
