@@ -82,12 +82,13 @@ def _clip_rules(method: Method, source: SourceEntry, by_method: Mapping[str, Any
         return {}
     network = {"name": source.network or FRAME_MEAN}
     named_for_it = any(other.augmented_as == method.name for other in METHODS.values())
-    evaluate = {"augment": ["flip"], "augment_each": [], "augment_always": [], "augment_after": [], "teacher": {"network": network}}
+    taught = {"name": FRAME_MEAN} if method.inverts_teacher else network  # which has batch norm, as not every network of clips
+    evaluate = {"augment": ["flip"], "augment_each": [], "augment_always": [], "augment_after": [], "teacher": {"network": taught}}
     curriculum = {"curriculum": {"score": {"network": network}}} if get(by_method, "experts.curriculum") else {}
     return {
         "score": {"network": network},
         "experts": {"augment": [], **curriculum},
-        "distill": {"network": network, **({} if named_for_it else {"augment": []})},
+        "distill": {"network": taught, **({} if named_for_it else {"augment": []})},
         "evaluate": {"networks": [network], **evaluate},
     }
 

@@ -9,6 +9,7 @@ from bilp.config.base import Count, Fraction, Frozen, Positive
 from bilp.config.methods.inversion import SRE2L, TINY_IMAGENET, InversionConfig, inverted
 from bilp.config.methods.rded import CROPS, PatchesConfig
 from bilp.config.methods.spec import Cell
+from bilp.config.nested import merge
 from bilp.config.sources import SOURCES
 
 
@@ -38,6 +39,11 @@ def _values(cell: Cell) -> dict[str, Any]:
     return found
 
 
+def _small(cell: Cell) -> dict[str, Any]:
+    """As the methods without patches, in two blocks, as a run is short."""
+    return merge(SRE2L.small(cell), {"distill": {"residual": {"blocks": 2}}})
+
+
 FADRM = replace(
     SRE2L,
     name="fadrm",
@@ -47,6 +53,7 @@ FADRM = replace(
     paper_title="FADRM: Fast and Accurate Data Residual Matching for Dataset Distillation",
     settings={"inversion": InversionConfig, "patches": PatchesConfig, "residual": ResidualConfig},
     values=_values,
+    small=_small,
     no_effect="starts from real samples that a rule chooses, and sees others only through averages that its teacher kept",
     loop="bilp.distill.loops.residual:distill",
     carried="bilp.distill.loops.residual:require_carried",
