@@ -142,7 +142,7 @@ class PoolIterations(RegressionIterations):
         yield from super().iteration(number)
         setting, state = self.setting, self.state
         size = setting.config.batch_train
-        rows = slice(None)
+        rows: Tensor | slice = slice(None)
         if len(state.images) >= size:
             order = torch.randperm(len(state.images), generator=generator(setting.config.seed, "pool_training", number))
             rows = order[:size].to(setting.device)
