@@ -72,7 +72,8 @@ def as_they_are(method: str, images: Tensor) -> dict[str, Tensor]:
     return {}
 
 
-@pytest.mark.parametrize("method", optimizing())
+# Methods that ask a teacher: tests/distill/test_inversion.py.
+@pytest.mark.parametrize("method", [name for name in optimizing() if not METHODS[name].needs_teacher])
 def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: Store, method: str) -> None:
     config, pool, buffer = config_of(method), few(8), None
     if METHODS[method].needs_experts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,10 @@ def test_objective_and_gradient_equal_the_restatement_s_in_float64(few: Few, tea
         (parted_loss,), (parted,) = losses_and_gradients(setting.network, setting.matching, [shown], 2)
         torch.testing.assert_close(parted_loss, loss, rtol=1e-9, atol=0.0)
         assert (parted - gradient).norm() < 1e-9 * gradient.norm(), "a batch that passes in parts"
+        length, reach = float(gradient.norm()), 1e-6
+        ends = [replace(shown, images=shown.images + reach * sign * gradient / length) for sign in (1, -1)]
+        (ahead,), (behind,) = (losses_and_gradients(setting.network, setting.matching, [end], 100)[0] for end in ends)
+        assert float(ahead - behind) / (2 * reach) == pytest.approx(length, rel=1e-5)
 
 
 def test_batches_share_passes_up_to_a_limit() -> None:
