@@ -57,7 +57,8 @@ class Kernel:
 
 def predictions_by_definition(kernel: Kernel, real: Blocks, synthetic: Blocks, labels: Tensor) -> Tensor:
     """P `[n, C]` as it is written down, differentiable by features and labels: the slow form."""
-    return kernel.across(real, synthetic) @ torch.linalg.solve(kernel.matrix(synthetic), labels)
+    weights: Tensor = torch.linalg.solve(kernel.matrix(synthetic), labels)
+    return kernel.across(real, synthetic) @ weights
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """CCFS (Chen et al. 2025, section 3): rounds that add to a set the easiest real samples of those that it teaches wrongly.
 
 Nothing is optimized. In each iteration a new network learns the set as it is, under the teacher's soft labels of every augmented image,
-and looks at all real samples that take part. Of each class, the candidates are those that it takes for another class and the teacher does
-not; the easiest of them are added. Where there are too few, samples follow that the teacher knows and the network, too, and then those
+and looks at all real samples that take part. Of each class, the candidates are those that it takes for another class and the teacher
+classifies correctly; the easiest of them are added. Where there are too few, samples follow that the teacher knows and the network, too, and then those
 that the teacher does not know, each the easiest first: so a set always becomes full. What was added when lies in the state, and an
 iteration depends on that and on the seed alone: a run that is killed in the middle of one begins it again and goes on to the same bytes.
 
@@ -13,7 +13,6 @@ and draws samples in no order that a seed fixes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -28,10 +27,9 @@ from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.pruning.difficulty import Difficulty
 from bilp.seeds import generator
+from bilp.training.batch_augment import STREAMS, Streams
+from bilp.training.train import ImageSet, train
 from bilp.training.training_schedule import Schedule
-
-if TYPE_CHECKING:
-    from bilp.evaluate.training_schedule import Schedule
 
 ADDED, MISTAKE = "added", "mistake"
 """What a state carries: for each image of the set the round that added it, from 1, 0 for those of the beginning and EMPTY for those that
@@ -88,9 +86,6 @@ class CurriculumIterations(Iterations):
 
     def _trained(self, number: int) -> Network:
         """A new network after its training on the images that are there."""
-        from bilp.evaluate.batch_augment import STREAMS, Streams  # evaluation imports this package
-        from bilp.evaluate.training import ImageSet, train
-
         setting, state, config = self.setting, self.state, self.setting.config
         dataset = setting.pool.dataset
         network = build(config.network, dataset.shape, dataset.classes)
@@ -134,8 +129,6 @@ def chosen(ids: Tensor, mistaken: Tensor, known: Tensor, present: Tensor, diffic
 
 def schedule_of(config: DistillConfig, per_class: float) -> Schedule:
     """The training of a round's network on so many images per class."""
-    from bilp.evaluate.training_schedule import Schedule  # as above
-
     settings = config.curriculum
     return Schedule(
         epochs=settings.epochs,
