@@ -2,9 +2,10 @@
 
 Nothing is optimized. In each iteration a new network learns the set as it is, under the teacher's soft labels of every augmented image,
 and looks at all real samples that take part. Of each class, the candidates are those that it takes for another class and the teacher
-classifies correctly; the easiest of them are added. Where there are too few, samples follow that the teacher knows and the network, too, and then those
-that the teacher does not know, each the easiest first: so a set always becomes full. What was added when lies in the state, and an
-iteration depends on that and on the seed alone: a run that is killed in the middle of one begins it again and goes on to the same bytes.
+classifies correctly; the easiest of them are added. Where there are too few, samples follow that the teacher knows and the network, too,
+and then those that the teacher does not know, each the easiest first: so a set always becomes full. What was added when lies in the
+state, and an iteration depends on that and on the seed alone: a run that is killed in the middle of one begins it again and goes on to
+the same bytes.
 
 The program (ccfs_cifar10.py of CYDaaa30/CCFS) leaves a class smaller that has too few candidates, warms the step size up in five epochs,
 and draws samples in no order that a seed fixes.
