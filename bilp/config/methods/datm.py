@@ -142,6 +142,7 @@ DATM = replace(
     evaluation=_evaluation,
     no_effect="meets real samples only through its experts, and as initial images",
     check_experts=_check,
+    real_part=False,
     loop="bilp.distill.loops.datm:distill",
     carried="bilp.distill.loops.datm:require_labels",
     carries="bilp.distill.loops.datm:label_forms",
