@@ -25,7 +25,7 @@ from bilp.config.methods.linba import MemoriesConfig, stored_values
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.distill.factors_product import rendered_set
-from bilp.distill.loops.linba import distill, measure, measure_signed, query_gradient
+from bilp.distill.loops.linba import distill, measure, query_gradient
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.held_out_loss import halves, held_out_gradients
 from bilp.distill.step.initial import initial_state
@@ -152,7 +152,7 @@ def test_signed_effects_are_components_of_effects_by_samples_that_are_left_out(f
     unit = torch.stack([value / value.norm() for value in wanted]).double()
     own = half_of[torch.cat([batch.ids for batch in batches])]
     along = (_effects(config, pool, batches) * unit[own]).sum(dim=1).float()
-    found = torch.cat([scored.values for scored in measure_signed(setting, state.images, batches)])
+    found = torch.cat([scored.values for scored in measure(setting, state.images, batches)])
     torch.testing.assert_close(found, along, rtol=1e-3, atol=1e-4 * float(along.abs().max()))
     assert float(found.min()) < 0.0 < float(found.max())
 

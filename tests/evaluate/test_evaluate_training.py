@@ -12,10 +12,10 @@ from torch.nn import functional
 from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.evaluate import training
 from bilp.images import augment
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
+from bilp.training import train as training
 from bilp.training.batch_augment import Streams
 from bilp.training.train import ImageSet, accuracy, train
 from bilp.training.training_schedule import Schedule

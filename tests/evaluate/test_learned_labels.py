@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def some(count: int, values: bool) -> ImageSet:
     stream = generator(0, "data", count)
     images = torch.randn(count, 1, 8, 8, generator=stream, dtype=torch.float64)
     labels = torch.randint(10, (count,), generator=stream)
-    return ImageSet.of_tensors(images, labels, values=torch.randn(count, 10, generator=stream).double() if values else None)
+    data = ImageSet.of_tensors(images, labels)
+    return replace(data, told=torch.randn(count, 10, generator=stream).double()) if values else data
 
 
 def test_squared_error_is_that_of_the_values_that_were_wanted() -> None:
@@ -61,7 +63,7 @@ def test_a_network_learns_values_or_centered_classes(values: bool) -> None:
     list(train(network, data, schedule, Streams.of(1, "net", 0)))
     list(train_together(held, stacked, [data] * 2, schedule, [Streams.of(1, "net", k) for k in range(2)]))
     everything = torch.arange(6)
-    wanted = data.values if data.values is not None else centered_labels(data.labels, 10)
+    wanted = data.told if data.told is not None else centered_labels(data.labels, 10)
     for _ in range(2):
         loss = 0.5 * (plain(data.images(everything)) - wanted).square().sum(1).mean()
         parameters = list(plain.parameters())

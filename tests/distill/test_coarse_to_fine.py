@@ -16,7 +16,7 @@ from tiny_world import state as restate
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.config import DistillConfig, PruneConfig, ReselectConfig, TeacherConfig
-from bilp.config.methods.ccfs import CurriculumConfig
+from bilp.config.methods.ccfs import CoarseToFineConfig
 from bilp.config.real_part import RealPartConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, start_run
@@ -50,7 +50,7 @@ def ranking(store: Store) -> str:
 
 def ccfs_config(curriculum: dict[str, object] | None = None, **changes: object) -> DistillConfig:
     """Five images of a class, one of them at the beginning, in two rounds."""
-    settings = CurriculumConfig.model_validate({"epochs": 3, "augment_always": ("crop",), "learning_rate": 0.05} | (curriculum or {}))
+    settings = CoarseToFineConfig.model_validate({"epochs": 3, "augment_always": ("crop",), "learning_rate": 0.05} | (curriculum or {}))
     values: dict[str, object] = {"method": "ccfs", "ipc": 5, "iterations": 2, "rounds": 2, "network": NARROW, "augment": ()}
     return spelled_out(values | {"curriculum": settings} | changes)
 
@@ -73,11 +73,11 @@ def go_through(run: str, rounds: int = 2) -> str:
 def test_counts_are_those_of_the_program() -> None:
     """int(alpha * ipc) images at the beginning, and the rest over three rounds, the first ones larger (curriculum_arrangement)."""
     for share, ipc, first, rounds in ((0.2, 250, 50, [67, 67, 66]), (0.1, 500, 50, [150] * 3), (0.3, 1000, 300, [234, 233, 233])):
-        settings = CurriculumConfig(share=share)
+        settings = CoarseToFineConfig(share=share)
         assert settings.begins(ipc) == first
         assert [settings.added(ipc, 3, number) for number in range(3)] == rounds
-    assert [CurriculumConfig().batch(size) for size in (499, 500, 999, 1000)] == [32, 64, 64, 128]
-    assert (CurriculumConfig().begins(1), CurriculumConfig().added(1, 3, 0)) == (1, 0)
+    assert [CoarseToFineConfig().batch(size) for size in (499, 500, 999, 1000)] == [32, 64, 64, 128]
+    assert (CoarseToFineConfig().begins(1), CoarseToFineConfig().added(1, 3, 0)) == (1, 0)
 
 
 def test_candidates_come_first_then_what_the_teacher_knows_then_the_rest(store: Store) -> None:
