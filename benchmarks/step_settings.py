@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.data.resident import Kept, Reading, reading
@@ -18,7 +18,9 @@ from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.resident_experts import moved
 from bilp.nets import Network, build, initialize
+from bilp.nets.arithmetic import place
 from bilp.seeds import generator
+from bilp.teachers.stored_teacher import StoredTeacher
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 DRIFT = 0.02
@@ -110,12 +112,31 @@ class Scattered:
         initialize(network, generator(0, "trained", number))
 
 
+class Untrained:
+    """A teacher in memory, as `StoredTeacher` is read: random weights, and batch norm that knows of mean 0 and variance 1."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        self.config = config
+
+    def network(self, dataset: Dataset, gpu: str, device: torch.device | str = "cpu") -> Network:
+        """The network in eval mode, its parameters fixed."""
+        network = build(self.config, dataset.shape, dataset.classes)
+        initialize(network, generator(0, "teacher"))
+        place(network, gpu, device)
+        return network.eval().requires_grad_(False)
+
+
 def beforehand(config: DistillConfig, data: Dataset) -> tuple[ExpertBuffer | None, PretrainedNetworks | None]:
     """Stand-ins for the experts and the pretrained networks that a method asks for."""
     experts = cast(ExpertBuffer, Drifting(build(config.network, data.shape, data.classes)))
     count = config.pretrained.networks
     networks = cast(PretrainedNetworks, Scattered(count)) if count else None
     return experts if METHODS[config.method].needs_experts else None, networks
+
+
+def teacher_for(config: DistillConfig) -> StoredTeacher | None:
+    """A stand-in for the teacher of a method that asks one, of the settings' network."""
+    return cast(StoredTeacher, Untrained(config.network)) if METHODS[config.method].needs_teacher else None
 
 
 def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
@@ -137,7 +158,8 @@ def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
     per_class = max(arguments.per_class or config.batch_real, config.batch_real, ipc * config.decode.factor**2)
     data = cast(Dataset, Noise(arguments.classes, per_class, (3, arguments.side, arguments.side)))
     experts, networks = beforehand(config, data)
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), RealPool(data), arguments.device, experts, pretrained=networks)
+    pool, teacher = RealPool(data), teacher_for(config)
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, arguments.device, experts, pretrained=networks, teacher=teacher)
     if arguments.channels_last:
         setting.network.to(memory_format=cast(Any, torch.channels_last))
     return setting

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from benchmarks.step_settings import Noise, beforehand
+from benchmarks.step_settings import Noise, beforehand, teacher_for
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
 from bilp.data.pool import RealPool
@@ -55,7 +55,8 @@ def beginning(config: DistillConfig, device: torch.device, per_class: int | None
     least = max(config.batch_real, config.ipc * config.decode.factor**2, 64)
     pool = RealPool(cast(Dataset, Noise(CLASSES, per_class or least, SHAPE)))
     experts, networks = beforehand(config, pool.dataset)
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, experts, pretrained=networks)
+    teacher = teacher_for(config)
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, experts, pretrained=networks, teacher=teacher)
     return setting, initial_state(config, pool, experts=experts, device=device).to(device)
 
 

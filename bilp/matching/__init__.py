@@ -39,6 +39,14 @@ def features(name: str, **settings: Frozen) -> Matching:
     return FeatureMatching()
 
 
+def regressed_features(name: str, **settings: Frozen) -> Matching:
+    """The gradient of a sample's loss in a regression on features of the synthetic images.
+
+    `bilp.distill.step.regression_effects` forms it; what asks for vectors of real samples gets their embeddings.
+    """
+    return FeatureMatching()
+
+
 def gradients(name: str) -> Matching:
     """The gradient with respect to all weights."""
     return GradientMatching(name)
@@ -75,5 +83,5 @@ def statistics_of_all(name: str, inversion: InversionConfig, **settings: Frozen)
 
 
 def statistics_of_class(name: str, inversion: InversionConfig, class_statistics: ClassStatisticsConfig) -> Matching:
-    """The same; whose they are is for who forms the mean of real samples."""
+    """Means and mean squares, of each channel, of what enters the batch norm of a teacher."""
     return StatisticsMatching(name, inversion)

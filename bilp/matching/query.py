@@ -40,7 +40,7 @@ class QueryMatching(Matching):
 
 
 def queries(name: str, **settings: Frozen) -> Matching:
-    """For a method that lowers the loss of a network that was trained on the synthetic images."""
+    """The gradient with respect to all weights, at the end of a training on the synthetic images."""
     return QueryMatching(name)
 
 

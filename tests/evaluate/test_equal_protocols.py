@@ -261,5 +261,5 @@ def test_protocols_for_large_images_are_refused_on_small_ones(protocol: str, dig
 
 
 def test_labels_that_nobody_gives_are_refused() -> None:
-    with pytest.raises(ValidationError, match="Input should be 'hard', 'soft' or 'fixed'"):
+    with pytest.raises(ValidationError, match="Input should be 'hard', 'soft', 'fixed', 'stored', 'learned' or 'learned_values'"):
         EvaluateConfig.model_validate({"labels": "smooth"})

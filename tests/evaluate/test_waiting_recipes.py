@@ -15,7 +15,7 @@ from PIL import Image
 from small_pipeline import run_pipeline
 
 import bilp
-from bilp.config import PipelineConfig
+from bilp.config import NetworkConfig, PipelineConfig
 from bilp.config.command_line import configure
 from bilp.config.explain import explain
 from bilp.config.network import CONVNET, FRAME_MEAN
@@ -41,6 +41,15 @@ TRAIN, TEST = 20, 3
 """Of each class."""
 
 
+EVALUATED: dict[str, dict[str, Any]] = {
+    "frepo": {"name": "convnet_frepo", "norm": "none", "depth": 4},
+    "selmatch": {"name": "resnet18", "norm": "batch"},
+}
+"""By method whose sets are evaluated by another network than distills them: that network."""
+CONSTANTS = {"selmatch": "measured"}
+"""By method whose program does not normalize with the constants of ImageNet, or with some that are near them."""
+
+
 def needs(name: str) -> None:
     """Skip where the data set of a recipe is not built in."""
     dataset = load_recipe(name)["dataset"]
@@ -52,8 +61,11 @@ def needs(name: str) -> None:
 def test_a_recipe_states_resolution_network_and_metric(name: str) -> None:
     recipe, published = load_recipe(name), load_published(name)
     side, network = recipe["ingest"]["resolution"], recipe["distill"]["network"]
-    assert recipe["ingest"]["normalization"] == "imagenet"
-    assert recipe["evaluate"]["networks"] == [network]
+    if recipe["ingest"].get("whitening") == "zca":  # whitened pixels are not normalized
+        assert "normalization" not in recipe["ingest"]
+    else:
+        assert recipe["ingest"]["normalization"] == CONSTANTS.get(recipe["method"], "imagenet")
+    assert recipe["evaluate"]["networks"] == [EVALUATED.get(recipe["method"], network)]
     assert network == {"depth": convnet_depth(side)} or "name" in network
     assert ("bilp" in recipe["arms"]) == (recipe.get("score") == {"network": network})
     table7 = "table 7" in published.source
@@ -85,10 +97,11 @@ def test_a_recipe_resolves_with_its_source(name: str) -> None:
     needs(name)
     rows = {row.path: row for row in explain({"recipe": name, "ingest": {"uri": "x"}})}
     config, recipe = PipelineConfig.model_validate({"recipe": name, "ingest": {"uri": "x"}}), load_recipe(name)
-    for path in ("ingest.resolution", "ingest.normalization"):
+    for path in ("ingest.resolution", "ingest.normalization" if config.ingest.whitening == "none" else "ingest.whitening"):
         assert rows[path].origin == f"recipe {name}"
     assert config.ingest.resolution == recipe["ingest"]["resolution"] and config.evaluate.top_k == 5
-    assert config.evaluate.networks == (config.distill.network,)
+    evaluated = EVALUATED.get(recipe["method"])
+    assert config.evaluate.networks == (config.distill.network if evaluated is None else NetworkConfig.model_validate(evaluated),)
     if SOURCES[config.ingest.source].media == "video":
         assert (config.ingest.frames, config.ingest.fit) == (8, "stretch")
         assert config.distill.network.entry.video and config.distill.augment == ()

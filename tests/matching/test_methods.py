@@ -12,6 +12,7 @@ from bilp.config import METHODS as ENTRIES
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import FeatureMatching, GradientMatching, Matching, matching_for
+from bilp.matching.layer_statistics import StatisticsMatching
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
@@ -59,6 +60,9 @@ WEIGHING = [
 def test_a_weighted_mean_is_the_weighted_sum_of_real(matching: Matching, count: int) -> None:
     images, labels = draw(count)
     net, weights = network(), torch.rand(count, generator=generator(31, "weights"))
+    if isinstance(matching, StatisticsMatching):  # which are those of what enters batch norm
+        net = network("batch")
+        matching.freeze_statistics(net, images)
     slow = [
         sum(w * row for w, row in zip(weights.tolist(), each, strict=True)) / float(weights.sum())
         for each in matching.real(net, images, labels)
