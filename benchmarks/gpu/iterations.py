@@ -20,6 +20,7 @@ from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
+from bilp.pruning.difficulty import Difficulty
 
 SHAPE = (3, 32, 32)
 CLASSES = 10
@@ -34,6 +35,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "haba": {"trajectory": {"steps": 4}, "hallucinators": {"learning_rate": 0.01}},
     "ncfm": {"characteristic": {"frequencies": 64}},
     "linba": {"memories": {"steps": 2}},
+    "selmatch": {"trajectory": {"steps": 4, "step_rate": 0.0}},
     "frepo": {"regression": {"networks": 2}},
     "rfad": {"random_features": {"networks": 2, "transform_rate": 0.0}},
 }
@@ -56,8 +58,11 @@ def beginning(config: DistillConfig, device: torch.device, per_class: int | None
     pool = RealPool(cast(Dataset, Noise(CLASSES, per_class or least, SHAPE)))
     experts, networks = beforehand(config, pool.dataset)
     teacher = teacher_for(config)
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, experts, pretrained=networks, teacher=teacher)
-    return setting, initial_state(config, pool, experts=experts, device=device).to(device)
+    even = Difficulty(torch.zeros(len(pool.dataset.train), dtype=torch.float64), high_is_hard=True)  # which no time depends on
+    setting = Setting.assemble(
+        config, ReselectConfig(beta=0.0), pool, device, experts, pretrained=networks, teacher=teacher, difficulty=even
+    )
+    return setting, initial_state(config, pool, experts=experts, device=device, difficulty=even).to(device)
 
 
 def advance(setting: Setting, state: DistillState, number: int = 1, progress: Progress = silent) -> None:

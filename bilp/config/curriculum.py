@@ -19,7 +19,7 @@ ROUNDING = 1e-9
 class CurriculumConfig(Frozen):
     """Experts that learn the easy samples of each class first, then all of them, and in the end no longer the easiest (PAD)."""
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"criterion"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"criterion", "full_from", "dropped_from"})
 
     criterion: CriterionName | None = None
     """Score that says how hard a sample is; empty: all samples in every epoch."""

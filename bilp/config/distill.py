@@ -13,7 +13,7 @@ from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
 from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
 from bilp.config.methods.cafe import AlignmentConfig
-from bilp.config.methods.ccfs import CurriculumConfig
+from bilp.config.methods.ccfs import CoarseToFineConfig
 from bilp.config.methods.datm import DifficultyConfig
 from bilp.config.methods.fadrm import ResidualConfig
 from bilp.config.methods.frepo import FeatureRegressionConfig
@@ -49,7 +49,7 @@ class DistillConfig(Frozen):
     )
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
-        "batch_train",
+        *("batch_train", "network_learning_rate"),
     }
 
     method: MethodName = DEFAULT_METHOD
@@ -82,7 +82,7 @@ class DistillConfig(Frozen):
     """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld, fadrm), of LAMB (frepo), of AdaBelief (rfad), or of what
     characteristic.optimizer names (ncfm)."""
     momentum: Fraction = 0.5
-    """Momentum of SGD on the synthetic images; lgm, sre2l, cda, lpld and fadrm have none."""
+    """Momentum of SGD on the synthetic images; lgm, sre2l, cda, lpld, fadrm, frepo and rfad have none."""
     outer_loops: Positive = 1
     """Image steps per network: of gradient matching (IDC and DREAM call them inner), and of ncfm, whose real batches stand meanwhile."""
     inner_epochs: Count = 1
@@ -129,7 +129,7 @@ class DistillConfig(Frozen):
     """Settings of rfad alone."""
     real_part: RealPartConfig = RealPartConfig()
     """Real images in the set that stay as they are."""
-    curriculum: CurriculumConfig = CurriculumConfig()
+    curriculum: CoarseToFineConfig = CoarseToFineConfig()
     """Settings of ccfs alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""

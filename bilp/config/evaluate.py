@@ -90,7 +90,7 @@ class EvaluateConfig(Frozen):
     by_rule: ClassVar[frozenset[str]] = SHARED | {
         *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "decay"),
         *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "augment_after", "cutmix", "labels"),
-        *("milestones", "decay_smoothing", "decay_vectors", "temperature_squared", "test_enlarged", "linear_probe"),
+        *("milestones", "decay_smoothing", "decay_vectors", "temperature_squared", "test_enlarged", "linear_probe", "learned_rate"),
     }
 
     protocol: ProtocolName = DEFAULT_PROTOCOL

@@ -211,18 +211,10 @@ def _linear_probe(dataset: str, ipc: int) -> dict[str, Any]:
     return {"evaluate": changed}
 
 
-# Epochs of the scripts of SelMatch's program by data set and ipc.
-_SELMATCH_EPOCHS: dict[str, dict[int, int]] = {
-    "cifar10": {250: 1000, 500: 500, 1000: 250, 1500: 167},
-    "cifar100": {25: 1000, 50: 500, 100: 250, 150: 167},
-    "tiny_imagenet": {50: 500, 100: 250},
-}
-
-
 def _selmatch(dataset: str, ipc: int) -> dict[str, Any]:
     """The step size that was learned is not used."""
     changed: dict[str, Any] = {
-        "epochs": _SELMATCH_EPOCHS.get(dataset, {}).get(ipc, 1000),
+        "epochs": SOURCES[dataset].selmatch_epochs.get(ipc, 1000),
         "batch_size": 128,
         "optimizer": "sgd",
         "learning_rate": 0.1,
@@ -236,20 +228,13 @@ def _selmatch(dataset: str, ipc: int) -> dict[str, Any]:
     return {"evaluate": changed}
 
 
-# Epochs of the scripts of CCFS's program by data set and ipc.
-_CCFS_EPOCHS: dict[str, dict[int, int]] = {
-    "cifar10": {250: 500, 500: 500, 1000: 250, 1500: 200},
-    "cifar100": {25: 500, 50: 500, 100: 250, 150: 200},
-    "tiny_imagenet": {50: 100, 100: 100},
-}
-
-
 def _ccfs(dataset: str, ipc: int) -> dict[str, Any]:
     """The mini-batch grows with the set, but for TinyImageNet."""
+    source = SOURCES[dataset]
     grown = 32 if ipc < 500 else 64 if ipc < 1000 else 128
     changed: dict[str, Any] = {
-        "epochs": _CCFS_EPOCHS.get(dataset, {}).get(ipc, 500),
-        "batch_size": 64 if dataset == "tiny_imagenet" else grown,
+        "epochs": source.ccfs_epochs.get(ipc, 500),
+        "batch_size": source.ccfs_batch or grown,
         "optimizer": "sgd",
         "learning_rate": 0.2,
         "weight_decay": 1e-4,

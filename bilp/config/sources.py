@@ -115,6 +115,12 @@ class SourceEntry:
     idc: IdcFacts | None = None
     ncfm_epochs: Mapping[int, int] = field(default_factory=dict)
     """Epochs of the tests of NCFM's program by images per class, where they are not 2000."""
+    selmatch_epochs: Mapping[int, int] = field(default_factory=dict)
+    """Epochs of the scripts of SelMatch's program by images per class; 1000 of other sizes."""
+    ccfs_epochs: Mapping[int, int] = field(default_factory=dict)
+    """Epochs of the scripts of CCFS's program by images per class; 500 of other sizes."""
+    ccfs_batch: int | None = None
+    """Mini-batch of these scripts, where it does not grow with the set."""
     ingest: Mapping[str, Any] = field(default_factory=dict)
     """Settings of ingestion that its papers share, and that rules therefore set."""
 
@@ -271,6 +277,8 @@ OWN = (
         per_class=5000,
         known=KnownSet((3, 32, 32), 10, Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))),
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
+        selmatch_epochs={250: 1000, 500: 500, 1000: 250, 1500: 167},
+        ccfs_epochs={250: 500, 500: 500, 1000: 250, 1500: 200},
     ),
     SourceEntry(
         "cifar100",
@@ -281,6 +289,8 @@ OWN = (
         known=KnownSet((3, 32, 32), 100, Normalization((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))),
         soft_batch=2,
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
+        selmatch_epochs={25: 1000, 50: 500, 100: 250, 150: 167},
+        ccfs_epochs={25: 500, 50: 500, 100: 250, 150: 200},
     ),
     _imagenet("imagenet1k", "ImageNet-1K", AT_64, counts=SetCounts(1281167, 50000, 1000)),
     _imagenet("imagenette", "ImageNette", AT_128),
@@ -304,6 +314,9 @@ OWN = (
         usual=AT_64,
         orientation="ignore",
         ncfm_epochs={10: 300, 50: 40},
+        selmatch_epochs={50: 500, 100: 250},
+        ccfs_epochs={50: 100, 100: 100},
+        ccfs_batch=64,
     ),
     *CLIP_SETS,
     SourceEntry(

@@ -27,7 +27,7 @@ IN_TURN = 8.0
 """The same by autograd, which goes through the gradient's own graph; a step of training likewise."""
 BY_BOTH = 9.0
 """A step of training, differentiated by images and by weights."""
-ALONG = 5.0
+ALONG = 6.7
 """The derivatives of losses along a direction of the weights."""
 GRAPH_MAPS = 3
 """Values that the graph of a differentiable step of training keeps for each value of the network's maps, at most."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, ReselectConfig
-from bilp.config.arms import PlannedRun, evaluation_of, needs_experts, planned_runs
+from bilp.config.arms import PlannedRun, asks_teacher, evaluation_of, needs_experts, planned_runs
 from bilp.costs.evaluation_units import block_works, kind_of
 from bilp.costs.generated import Generated
 from bilp.costs.network_cost import NetworkCost
@@ -63,7 +63,8 @@ def probes(config: PipelineConfig, data: Generated, speed: Speed, device: torch.
     for run in {run.arm: run for run in planned_runs(config)}.values():
         if METHODS[run.distill.method].work:
             yield from _run(config, run, data, speed, device)
-    for network in evaluation_of(config).networks:
+    teacher = (config.evaluate.teacher.network,) if asks_teacher(config) else ()  # whose training is measured as one like it
+    for network in dict.fromkeys((*evaluation_of(config).networks, *teacher)):
         yield _evaluation(config, network, data, speed, device)
 
 

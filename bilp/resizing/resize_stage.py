@@ -79,7 +79,7 @@ def resize(
     scores = scorer(Decoded(*images, facts.shape, len(facts.class_names)), config, device, progress)
     kept = lowest(scores.view(len(facts.class_names), -1), config.ipc * decode.factor**2)
     chosen = put_together(taken_apart(stored, decode.factor)[kept], decode.factor)
-    files, told = _labels(parent, kept, labels[kept], several=decode.factor > 1)
+    files, told = _labels(parent, kept, labels, several=decode.factor > 1)
     resized = {"ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
     told = {name: value for name, value in parent.manifest.facts.items() if name not in LEFT} | resized | told
     files = _files(parent, facts, chosen, config.ipc) | files
@@ -96,11 +96,12 @@ def resize(
 
 
 def _labels(parent: Artifact, kept: Tensor, labels: Tensor, several: bool) -> tuple[dict[str, Content], dict[str, Any]]:
-    """Files and facts of what lies beside the images at positions `kept`, whose labels these are: which are real, and what was learned with
+    """Files and facts of what lies beside the images at positions `kept`, with the labels of all: which are real, and what was learned with
     them; of stored images that stand for several, nothing."""
     files, told = dict[str, Content](), dict[str, Any]()
     if several:
         return files, told
+    labels = labels[kept]
     real, values = read_real(parent), read_learned_labels(parent)
     if real is not None and (count := real_part.count_of(real[kept])):
         files[real_part.FILE], told["real"] = real_part.file_of(real[kept], labels), count

@@ -88,9 +88,10 @@ def test_names_that_mean_nothing_else_stand_in_no_other_module() -> None:
     # own, called like the criterion that they rank by, and their functions read its column.
     modules = ("suspects.py", "label_scores.py", "stage.py", "suspects_table.py")
     scores = {(name, value) for name in modules for value in ("loss_init", "loss_converge", "forgetting")}
-    # A method's entry says which estimators apply to it, and by what its experts are taught in an order.
+    # A method's entry says which estimators apply to it, by what its experts are taught in an order, and which criterion ranks its samples.
     stated = {("prune.py", "loss_init"), ("subsets.py", "monte_carlo"), ("lgm.py", "cotangent"), ("datm.py", "grand")}
     stated |= {(f"{method}.py", name) for method in ("linba", "frepo") for name in ("cotangent", "sketch")}
+    stated |= {("inversion.py", "cotangent"), ("selmatch.py", "forgetting"), ("ccfs.py", "forgetting")}
     assert {(name, value) for name, value in found if value != "ite"} <= scores | stated
 
 

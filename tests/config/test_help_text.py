@@ -7,6 +7,7 @@ import re
 import pytest
 
 from bilp.config import METHODS, PipelineConfig
+from bilp.config.arithmetics import ARITHMETICS
 from bilp.config.command_line import configure, parse
 from bilp.config.explain import DEFAULT, changed, explain
 from bilp.config.help_text import READS, STAGES, topic_of
@@ -45,7 +46,8 @@ def test_dials_come_first_and_say_how_to_see_the_rest(capsys: pytest.CaptureFixt
     assert not [option for option in options(text) - {"ingest.uri", "evaluate.networks"} if "." in option]
     assert all(f"--help {stage}" in text for stage in (*STAGES, "all"))
     assert len(text.splitlines()) < 80
-    assert f"{{{','.join(METHODS)}}}" in text, "choices that fit a line stay with their option"
+    assert f"--gpu {{{','.join(ARITHMETICS.choosable())}}}" in text, "choices that fit a line stay with their option"
+    assert f"One of: {', '.join(METHODS)}." in " ".join(text.split()), "those that do not follow the text"
     assert ", ".join(NETWORKS) in " ".join(helped(capsys, "--help", "evaluate").split()) or "NetworkConfig" in text
 
 

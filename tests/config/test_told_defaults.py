@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from bilp.config import CRITERIA, METHODS, PipelineConfig
+from bilp.config import CRITERIA, METHODS, PROTOCOLS, PipelineConfig
 from bilp.config.base import Frozen, told
 from bilp.config.explain import told_defaults
 from bilp.config.nested import leaves, merge
@@ -19,12 +19,15 @@ from bilp.config.network import POOLS
 from bilp.config.rules import RULES
 from bilp.config.sources import SOURCES
 
+OFTEN = ("dc", "idc", "soft")
+"""Protocols that are looked at with every data set and method; the others with two pairs."""
+
 # What a user may decide; each is looked at with every data set and method.
 CHOICES: list[dict[str, Any]] = [
     {},
     *({"ipc": ipc} for ipc in (10, 50, 100)),
     {"seed": 3, "gpu": "tf32", "gpu_revision": 2, "keep": 0.3, "beta": 0.3},
-    *({"evaluate": {"protocol": protocol}} for protocol in ("dc", "idc", "soft")),
+    *({"evaluate": {"protocol": protocol}} for protocol in OFTEN),
     {"prune": {"per_class": False}},
     {"distill": {"iterations": 3}},
     {"distill": {"decode": {"factor": 1}}},
@@ -37,7 +40,7 @@ ONCE: list[dict[str, Any]] = [
     {"prune": {"criterion": "external", "score_list": "list.json"}},
     *({"evaluate": {"pool": pool}} for pool in POOLS),
     *({"prune": {"rule": name}} if rule.found else {"keep": 0.1, "prune": {"rule": name}} for name, rule in RULES.items()),
-    *({"evaluate": {"protocol": protocol}} for protocol in ("hl", "sl", "slkd", "rd3", "cda_hl", "cda_sl")),
+    *({"evaluate": {"protocol": protocol}} for protocol in PROTOCOLS if protocol not in OFTEN),
 ]
 
 

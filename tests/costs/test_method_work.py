@@ -144,7 +144,11 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "fadrm": ("fadrm", 1, {"ipc": 3, "residual": {"blocks": 2, "crops": 0}}),
     "sre2l": ("sre2l", 0, {"ipc": 3}),
     "linba": ("linba", 0, {"ipc": 6, "batch_real": 8, "init": "noise", "memories": {"steps": 4, "per_class": 4}}),
-    "haba": ("haba", 0, {"ipc": 4, "hallucinators": {"count": 2}, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0}}),
+    "haba": (
+        "haba",
+        0,
+        {"ipc": 4, "hallucinators": {"count": 2, "learning_rate": 1e-6}, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0}},
+    ),
     "frepo": ("frepo", 0, {"ipc": 3, "regression": {"networks": 2, "most_updates": 100}}),
     "rfad": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 2, "transform_rate": 0.0}}),
     "rfad with one network": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 1, "transform_rate": 0.0}}),

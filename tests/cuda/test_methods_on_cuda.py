@@ -30,6 +30,11 @@ BUDGETS = {
     "haba": (1090, 1),
     "datm": (1109, 3),
     "pad": (1109, 3),
+    "sre2l": (230, 1),
+    "cda": (230, 1),
+    "lpld": (1140, 2),
+    "fadrm": (2180, 121),
+    "selmatch": (1780, 1),
 }
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all
@@ -41,6 +46,7 @@ COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 49, "dream": 36, "idm": 17, "mtt": 
     "linba": 7,
     "haba": 13,
 }
+COPIES |= {"sre2l": 4, "cda": 4, "lpld": 53, "fadrm": 258, "selmatch": 6}  # FADRM's patches are chosen in the first iteration
 COPIES |= {"datm": 24, "pad": 24}  # the parameters of all experts after their last epoch among them
 
 

@@ -54,9 +54,13 @@ def test_an_untouched_form_hands_in_nothing() -> None:
 
 def test_the_switches_are_choices_that_may_be_left_open() -> None:
     switches = {path: value for path, value in inputs().items() if {"type": "boolean"}.items() <= value.get("anyOf", [{}])[-1].items()}
-    of_evaluation = ("learned_rate", "robustness", "temperature_squared", "decay_vectors", "test_enlarged")
-    others = ("ingest.label_noise.per_class", "score.keep_networks", "prune.per_class", "distill.linear.pyramid")
-    assert set(switches) == {*others, *(f"evaluate.{name}" for name in of_evaluation)}
+    of_evaluation = ("learned_rate", "robustness", "temperature_squared", "decay_vectors", "test_enlarged", "linear_probe")
+    of_methods = (
+        *("hallucinators.gray", "inversion.flip", "linear.pyramid"),
+        *("random_features.learn_labels", "regression.learn_labels", "regression.mirrored"),
+    )
+    others = ("ingest.label_noise.per_class", "score.keep_networks", "prune.per_class", "experts.curriculum.score.keep_networks")
+    assert set(switches) == {*others, *(f"evaluate.{name}" for name in of_evaluation), *(f"distill.{name}" for name in of_methods)}
     for value in switches.values():
         assert value["anyOf"][0]["enum"] == ["yes", "no"], "the first kind is what an empty input shows"
 

@@ -14,7 +14,7 @@ from bilp.config.methods.spec import Cell, Method
 from bilp.config.sources import SOURCES
 
 
-class CurriculumConfig(Frozen):
+class CoarseToFineConfig(Frozen):
     """CCFS: a network is trained on the set so far with the teacher's soft labels; of the real samples that it takes for another class and
     the teacher does not, the easiest ones are added, equally many of each class.
 
@@ -96,7 +96,7 @@ CCFS = Method(
     paper="Chen et al. 2025",
     venue="CVPR 2025, arXiv 2503.18872",
     paper_title="Curriculum Coarse-to-Fine Selection for High-IPC Dataset Distillation",
-    settings={"curriculum": CurriculumConfig},
+    settings={"curriculum": CoarseToFineConfig},
     values=_values,
     small=_small,
     protocol="ccfs",
