@@ -39,6 +39,8 @@ from bilp.experts.train_experts import train_expert
 from bilp.scoring.trial import score_trial
 
 COUNT = {"config.count": "how many experts there are changes none of them"}
+TOGETHER = {"config.curriculum.dropped": (0.1, 0.3), "config.curriculum.dropped_from": (41, 62)}
+"""As many shares as epochs."""
 OF_CURRICULUM = ("start", "full_from", "dropped", "dropped_from", "score.*")
 NO_CURRICULUM = {f"config.curriculum.{name}": "without a criterion there is no curriculum" for name in OF_CURRICULUM}
 WINDOWS = {
@@ -191,21 +193,21 @@ def prunings(world: World) -> dict[str, Case]:
 
 
 def learners(world: World) -> dict[str, Case]:
+    curriculum = "config.curriculum."
     every = Case(
         Expert(config=EXPERTS),
         {"dataset": world.dataset, "selection": None},
         {"dataset": world.other_dataset, "selection": world.selection},
         left_out=COUNT | NO_CURRICULUM,
         read_anyway=frozenset({"config.count"}),
+        given=TOGETHER,
     )
     following = EXPERTS.model_copy(update={"curriculum": CurriculumConfig(criterion="el2n", score=SCORE)})
-    curriculum = "config.curriculum."
     taught = replace(
         every,
         settings=Expert(config=following),
         left_out=COUNT,
         single=frozenset(f"{curriculum}score.{name}" for name in ("measure", "extend", "keep_networks")),
-        given={f"{curriculum}dropped": (0.1, 0.3), f"{curriculum}dropped_from": (41, 62)},
     )
     return {"experts": every, "curriculum": taught}
 
@@ -217,7 +219,7 @@ def buffers(world: World) -> dict[str, Case]:
 
     inputs = {"dataset": world.dataset, "selection": None}
     others = {"dataset": world.other_dataset, "selection": world.selection}
-    return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained, left_out=NO_CURRICULUM)}
+    return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained, left_out=NO_CURRICULUM, given=TOGETHER)}
 
 
 VALIDATED = (
@@ -237,8 +239,10 @@ VALIDATED = (
     "real_part.*",
     "curriculum.*",
 )
-SUPPLIED = frozenset({*(f"distill.linear.{name}" for name in ("encoder", "weights", "features")), "distill.curriculum.start"})
+SUPPLIED = frozenset(f"distill.linear.{name}" for name in ("encoder", "weights", "features"))
 """Settings that belong together, which are changed where a run is registered; its key is in those of all that follows."""
+NO_START = {"distill.curriculum.start": "no method but ccfs begins with a set, whose key is in that of the run"}
+OF_RUNS = KEPT_ROUNDS | NO_START
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
 
@@ -285,20 +289,20 @@ def runs(world: World) -> dict[str, Case]:
     part = RealPartConfig(share=0.25, window=0.5)
     windowed = imitating.model_copy(update={"method": "selmatch", "ipc": 4, "real_part": part})
     return {
-        "dm": Case(Run(distill=DISTILL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
+        "dm": Case(Run(distill=DISTILL), **data, left_out=OF_RUNS, read_anyway=frozenset(OF_RUNS)),
         "without adaptive pruning": Case(
             Run(distill=DISTILL, reselect=ReselectConfig(beta=0.0)),
             **data,
-            left_out=off | KEPT_ROUNDS,
-            read_anyway=validated | KEPT_ROUNDS.keys(),
+            left_out=off | OF_RUNS,
+            read_anyway=validated | OF_RUNS.keys(),
         ),
-        "idc": Case(Run(distill=SEVERAL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
-        "ncfm": Case(Run(distill=BETWEEN), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
+        "idc": Case(Run(distill=SEVERAL), **data, left_out=OF_RUNS, read_anyway=frozenset(OF_RUNS)),
+        "ncfm": Case(Run(distill=BETWEEN), **data, left_out=OF_RUNS, read_anyway=frozenset(OF_RUNS)),
         "supplied": Case(
             Run(distill=supplied(world)),
             **data,
-            left_out=KEPT_ROUNDS,
-            read_anyway=frozenset(KEPT_ROUNDS),
+            left_out=OF_RUNS,
+            read_anyway=frozenset(OF_RUNS),
             given={f"distill.linear.{name}": str(world.folder / f"other {name}") for name in ("weights", "features")}
             | {"distill.linear.encoder": "resnet18"},
         ),
@@ -328,8 +332,8 @@ def runs(world: World) -> dict[str, Case]:
             Run(distill=asking, reselect=ReselectConfig(beta=0.0)),
             {"dataset": world.dataset, "selection": None, "experts": None, "teacher": world.teacher},
             {"teacher": world.other_teacher, "selection": world.selection},
-            left_out=off | KEPT_ROUNDS,
-            read_anyway=validated | KEPT_ROUNDS.keys(),
+            left_out=off | OF_RUNS,
+            read_anyway=validated | OF_RUNS.keys(),
         ),
     }
 
@@ -355,9 +359,17 @@ def of_a_run(world: World, each: Sequence[BaseModel], before: Call) -> dict[str,
     inputs = {"dataset": world.dataset, "selection": None}
     others = {"dataset": world.other_dataset, "selection": world.selection}
     return {
-        "dm": Case(dm, inputs, others, before=before, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS), single=SUPPLIED),
-        "idc": Case(idc, inputs, others, computed=False, left_out=KEPT_ROUNDS),
-        "ncfm": Case(ncfm, inputs, others, computed=False, left_out=KEPT_ROUNDS),
+        "dm": Case(
+            dm,
+            inputs,
+            others,
+            before=before,
+            left_out=OF_RUNS,
+            read_anyway=frozenset(OF_RUNS),
+            single=SUPPLIED | {"distill.real_part.share"},
+        ),
+        "idc": Case(idc, inputs, others, computed=False, left_out=OF_RUNS),
+        "ncfm": Case(ncfm, inputs, others, computed=False, left_out=OF_RUNS),
     }
 
 

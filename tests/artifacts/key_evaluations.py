@@ -44,6 +44,7 @@ REAL = EVERY | RATE | ENCODERS | {"config.full_epochs": "of baseline full alone"
 OTHER_NORM = {"config.batch_norm_augment_each": NOT_BATCH_NORM, "config.batch_norm_epochs": NOT_BATCH_NORM}
 
 
+ALONE = {"config.networks_at_once": "linear probes are trained one at a time"}
 PROBED = EVALUATE.model_copy(update={"linear_probe": True})
 
 
@@ -73,12 +74,12 @@ def evaluations(world: World) -> dict[str, Case]:
         "linear probe": Case(
             Set(config=PROBED),
             **{**data, "read_anyway": frozenset({"config.learned_rate", "config.encoder.name"})},
-            left_out=SYNTHETIC | OTHER_NORM | {name: why for name, why in TAUGHT.items() if "teacher" not in name},
+            left_out=SYNTHETIC | OTHER_NORM | ALONE | {name: why for name, why in TAUGHT.items() if "teacher" not in name},
         ),
         "linear probe of one's own encoder": Case(
             Set(config=of_ones_own(world)),
             **data,
-            left_out=without_encoders(SYNTHETIC | TAUGHT | OTHER_NORM),
+            left_out=without_encoders(SYNTHETIC | TAUGHT | OTHER_NORM) | ALONE,
             given=OTHERWISE,
             computed=False,
         ),
@@ -111,7 +112,7 @@ def baselines(world: World) -> dict[str, Case]:
         "linear probe of one's own encoder": Case(
             Real(config=of_ones_own(world), baseline="random"),
             **data,
-            left_out=without_encoders(REAL | TAUGHT | OTHER_NORM),
+            left_out=without_encoders(REAL | TAUGHT | OTHER_NORM) | ALONE,
             given=OTHERWISE,
             computed=False,
         ),
@@ -152,7 +153,7 @@ def trainings(world: World) -> dict[str, Case]:
     return {
         "hard labels": Case(Set(config=EVALUATE.model_copy(update={"networks_at_once": 1})), **data, left_out=left, read_anyway=read),
         "linear probe of one's own encoder": Case(
-            Set(config=own), **data, left_out=without_encoders(left), given=OTHERWISE, computed=False
+            Set(config=own), **data, left_out=without_encoders(left) | ALONE, given=OTHERWISE, computed=False
         ),
     }
 

@@ -38,6 +38,8 @@ def test_a_gpu_alone_has_fused_networks_and_each_block_is_two_launches() -> None
     assert found == {"papers": (12, 21), "fused": (7, 7)}, "three convolutions, three blocks, and the maps in the order of features"
 
 
+NOTHING_TO_FUSE = {"sre2l", "cda", "lpld", "fadrm", "frepo", "rfad"}
+"""Methods under networks whose blocks have no instance norm before ReLU and pooling."""
 # AdamW makes whole steps of gradients that are no more than rounding.
 PLAIN_STEPS = {"ncfm": {"characteristic": {"optimizer": "sgd"}}}
 
@@ -59,4 +61,5 @@ def test_an_iteration_agrees_with_the_cpu(method: str) -> None:
     moved = (images[0] - start).norm()
     assert float(moved) > 0
     assert float((images[1] - images[0]).norm() / moved) < 1e-3
-    assert launches["fused"] < launches["papers"], launches
+    if method not in NOTHING_TO_FUSE:
+        assert launches["fused"] < launches["papers"], launches
