@@ -289,7 +289,13 @@ def runs(world: World) -> dict[str, Case]:
     part = RealPartConfig(share=0.25, window=0.5)
     windowed = imitating.model_copy(update={"method": "selmatch", "ipc": 4, "real_part": part})
     return {
-        "dm": Case(Run(distill=DISTILL), **data, left_out=OF_RUNS, read_anyway=frozenset(OF_RUNS)),
+        "dm": Case(
+            Run(distill=DISTILL),
+            **data,
+            left_out=OF_RUNS,
+            read_anyway=frozenset(OF_RUNS),
+            single=frozenset({"distill.real_part.share"}),  # no part of one image of a class, and no effects beside one
+        ),
         "without adaptive pruning": Case(
             Run(distill=DISTILL, reselect=ReselectConfig(beta=0.0)),
             **data,

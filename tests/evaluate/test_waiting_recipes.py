@@ -162,7 +162,8 @@ def test_a_recipe_runs_at_a_small_scale_on_a_replica(name: str, tmp_path: Path) 
     needs(name)
     recipe = load_recipe(name)
     network: dict[str, Any] = dict(recipe["distill"]["network"])
-    narrow, wide = {"depth": convnet_depth(SIDE), "width": 8}, network.get("name", CONVNET) not in (CONVNET, FRAME_MEAN)
+    narrow = {"depth": convnet_depth(SIDE), "width": 8}
+    wide = SOURCES[recipe["dataset"]].media != "video" and network.get("name", CONVNET) not in (CONVNET, FRAME_MEAN)
     network = {**network, **narrow} if "name" not in network else network
     place = replica(recipe["dataset"], tmp_path / "replica", FEW_CLASSES if wide else None)
     ours: dict[str, Any] = {
