@@ -138,6 +138,6 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
     if config.linear_probe and config.encoder.name is not None:
         require_known(config.encoder)
         settings |= {"encoder": config.encoder.model_dump(mode="json", exclude={"weights"})}
-    if config.networks_at_once is not None and not config.linear_probe:
+    if not config.linear_probe and config.networks_at_once is not None:
         settings |= {"networks_at_once": config.networks_at_once}
     return settings
