@@ -45,11 +45,12 @@ class DistillConfig(Frozen):
             *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"),
             *("inversion", "class_statistics", "memories", "hallucinators", "regression", "random_features", "real_part", "curriculum"),
             "residual",
+            "teacher_samples",
         }
     )
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
-        *("batch_train", "network_learning_rate"),
+        *("batch_train", "network_learning_rate", "teacher_samples"),
     }
 
     method: MethodName = DEFAULT_METHOD
@@ -78,6 +79,8 @@ class DistillConfig(Frozen):
     """Real samples per class and iteration."""
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
+    teacher_samples: Literal["all", "kept"] = "all"
+    """What a teacher that the method asks has learned: all samples, so that one serves all arms, or those that static pruning keeps."""
     learning_rate: Rate = 1.0
     """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld, fadrm), of LAMB (frepo), of AdaBelief (rfad), or of what
     characteristic.optimizer names (ncfm)."""

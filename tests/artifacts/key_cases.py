@@ -53,7 +53,10 @@ EARLY = {
 }
 EVERY = (DISTILL, SEVERAL, BETWEEN)
 """Settings of runs of dm, idc and ncfm."""
-KEPT_ROUNDS = {"distill.keep_rounds": "which rounds keep their state changes nothing of it"}
+KEPT_ROUNDS = {
+    "distill.keep_rounds": "which rounds keep their state changes nothing of it",
+    "distill.teacher_samples": "the teacher is a parent, and its key covers what it learned",
+}
 TRIALS = {"config.trials": "how many trials there are changes none of them"}
 GROWING = {
     "config.keep_networks": "what is kept beside a trial changes nothing of it",
@@ -406,4 +409,8 @@ def sets(world: World) -> dict[str, Case]:
 
 
 def teachers(world: World) -> dict[str, Case]:
-    return {"teacher": Case(Teacher(config=EVALUATE.teacher), {"dataset": world.dataset}, {"dataset": world.other_dataset})}
+    settings, others = Teacher(config=EVALUATE.teacher), {"selection": world.other_selection, "dataset": world.other_dataset}
+    return {
+        "teacher": Case(settings, {"dataset": world.dataset}, {"dataset": world.other_dataset}),
+        "of the selection": Case(settings, {"dataset": world.dataset, "selection": world.selection}, others),
+    }
