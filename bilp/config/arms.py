@@ -122,9 +122,7 @@ def asks_teacher(config: PipelineConfig) -> bool:
 
 def teacher_learns(config: PipelineConfig, chosen: Chosen) -> Chosen:
     """What the teacher of a run of these samples learned; one from a file, which learned elsewhere, is the same for all runs."""
-    if config.distill.teacher_samples == "all" or config.evaluate.teacher.supplied:
-        return Chosen(ALL_SAMPLES)
-    return chosen
+    return chosen if config.distill.pruned_teacher and not config.evaluate.teacher.supplied else Chosen(ALL_SAMPLES)
 
 
 def samples_of_teachers(config: PipelineConfig) -> list[Chosen]:

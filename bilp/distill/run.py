@@ -31,7 +31,7 @@ from bilp.teachers.stored_teacher import StoredTeacher
 VERSION = 1
 """Version of what all methods share; see `version_of`."""
 KEEPS_ALL: Mapping[str, Any] = {"keep_rounds": "all"}
-FROM_PARENTS: Mapping[str, Any] = {"teacher_samples": "all"}
+FROM_PARENTS: Mapping[str, Any] = {"teacher_samples": None}
 
 
 class Run(Frozen):

@@ -79,7 +79,7 @@ def inverted(cell: Cell, iterations: int, rate: float, weight: float, **more: An
         more: further settings of `inversion`.
     """
     own = {"weight": weight, "curriculum": 0.0, **_views(cell), **more}
-    distill = {"iterations": iterations, "learning_rate": rate, "init": "noise", "augment": [], "inversion": own, "teacher_samples": "kept"}
+    distill = {"iterations": iterations, "learning_rate": rate, "init": "noise", "augment": [], "inversion": own}
     batch_norm = {"norm": "batch"}
     return {"distill": {**distill, "network": batch_norm}, "evaluate": {"teacher": {"network": batch_norm}}}
 
