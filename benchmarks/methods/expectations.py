@@ -1,7 +1,7 @@
 """python -m benchmarks.methods.expectations [--without METHOD] STUDY...
 
-Judges the expectations of `README.md` by a study `methods`, a folder `studies/KEY` of a storage, or by several of different methods, and prints
-what came out as Markdown: the expectations, and each method's gain by each level.
+Judges the expectations of `README.md` by a study `methods`, a folder `studies/KEY` of a storage, or by several of different methods, and
+prints what came out as Markdown: the expectations, and each method's gain by each level.
 """
 
 from __future__ import annotations
