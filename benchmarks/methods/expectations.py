@@ -202,7 +202,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--without", action="append", default=[], metavar="METHOD", help="leave a method out")
     parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="folder studies/KEY of a storage")
     given = parser.parse_args(arguments)
-    for line in lines(Tables.of(given.studies, given.without)):
+    try:
+        told = Tables.of(given.studies, given.without)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    for line in lines(told):
         print(line)
     return 0
 
