@@ -197,7 +197,7 @@ def lines(told: Tables) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 2 unless folders of studies were named."""
+    """The exit status. Exits with 2 unless folders of studies were named."""
     parser = ArgumentParser(prog="python -m benchmarks.methods.expectations", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--without", action="append", default=[], metavar="METHOD", help="leave a method out")
     parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="folder studies/KEY of a storage")
