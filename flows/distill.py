@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
-from bilp.config.arms import PlannedRun, adaptive_note, distilled_arms, needs_experts, needs_selection, planned_runs
+from bilp.config.arms import PlannedRun, adaptive_note, distilled_arms, needs_experts, needs_selection, planned_runs, teacher_learns
 from bilp.preflight import check_choices
 from flows import program
 from flows.experts import experts_of_arms
@@ -22,7 +22,7 @@ from flows.prune import ranked, score_and_prune
 from flows.resolved import resolved
 from flows.rounds import complete_run, shard_label
 from flows.selections import selections_of_arms
-from flows.taught import taught
+from flows.taught import taught_each
 from flows.units.execute import execute
 from flows.units.table import distill_run, distill_shard, pretrain_network
 from flows.units.unit import Call
@@ -47,15 +47,14 @@ def distill(
 ) -> str:
     """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part.
 
-    Methods mtt, tesla and selmatch need the buffer of experts that learned the same samples, rded, ca2d and ccfs a teacher that learned all
-    of them.
+    Methods that imitate experts need the buffer of those that learned the same samples; methods that ask or invert a teacher need one.
 
     Args:
         selection_uri: Samples that take part; if empty, all.
         config: Method, images per class, iterations and rounds.
         reselect: Adaptive pruning; beta 0 switches it off.
-        experts_uri: The buffer of experts, for mtt, tesla and selmatch.
-        teacher_uri: The teacher, for rded, ca2d and ccfs.
+        experts_uri: The buffer of experts.
+        teacher_uri: The teacher.
         ranking_uri: A selection that ranks the samples, for runs that ask how hard they are.
     """
     run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri, teacher_uri, ranking_uri)
@@ -103,13 +102,16 @@ def distill_arms(
     experts = experts_of_arms(config, dataset_uri, selections, root)
     run_progress.stage()
     plan, asks = planned_runs(config), METHODS[config.method].needs_teacher
+    learned = {each: teacher_learns(config, each) for each in selections}
 
     @flow(name="distill-arms", flow_run_name="{what}")  # commands call this outside of any flow, and tasks need one
     def arms(what: str) -> dict[str, list[str]]:
         registered = []
-        teacher = taught(dataset_uri, config.evaluate, place) if asks else None
+        wanted = {each: selections.get(each) for each in learned.values()}  # all samples, which no arm may have, are no selection
+        teachers = taught_each(dataset_uri, wanted, config.evaluate, place) if asks else {}
         for planned in plan:
             selection, label, own = selections[planned.chosen], _label(planned, config), experts.get(planned.chosen)
+            teacher = teachers[learned[planned.chosen]] if asks else None
             uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, own, teacher, ranking)
             registered.append(_Registered(uri, planned, label))
         _carry_out(registered, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bilp.config import PipelineConfig
-from bilp.config.arms import asks_teacher, evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs, ranks_samples
+from bilp.config.arms import evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs, ranks_samples, samples_of_teachers
 from bilp.search.candidates import asks, plan
 from tasks.estimate import Planned
 from tasks.steps import STAGES, evaluation_kind
@@ -61,8 +61,9 @@ def _search(config: PipelineConfig) -> Iterator[Planned]:
 
 def _evaluations(config: PipelineConfig, runs: int) -> Iterator[Planned]:
     """How many robustness scores add is not known before; until they are made, more than what is known remains."""
-    if asks_teacher(config):
-        yield Planned("evaluate", "train teacher")
+    teachers = samples_of_teachers(config)
+    if teachers:
+        yield Planned("evaluate", "train teacher", len(teachers))
     for baseline in evaluation_of(config).baselines:
         yield Planned("evaluate", evaluation_kind(baseline))
     yield Planned("evaluate", "evaluation", runs)

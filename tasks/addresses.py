@@ -73,11 +73,11 @@ def last_round(run_uri: str, shard: int) -> str:
     return part.place(ROUND, part.run.distill.rounds)
 
 
-def teacher(dataset_uri: str, config: EvaluateConfig, root: str) -> str:
+def teacher(dataset_uri: str, config: EvaluateConfig, root: str, selection_uri: str | None = None) -> str:
     """Of the network that gives soft labels and features."""
     from bilp.evaluate.teacher import teacher_uri
 
-    return teacher_uri(root, _dataset(dataset_uri), config.teacher, config.seed)
+    return teacher_uri(root, _dataset(dataset_uri), config.teacher, config.seed, selection_uri)
 
 
 def evaluated_baseline(

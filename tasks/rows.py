@@ -71,9 +71,13 @@ class Row:
 
     def left(self, now: float) -> Left | None:
         """The time until the last of its tasks is done; None before enough of the rest was done to say."""
-        if self.first is None or self.part - self.first[1] < LEAST_DONE * (1 - self.first[1]):
+        if self.first is None:
             return None
-        return Left((now - self.first[0]) / (self.part - self.first[1]) * (1 - self.part), whole=True)
+        since, before = self.first
+        done = self.part - before
+        if done <= 0 or done < LEAST_DONE * (1 - before):  # what first told of itself may be all there is
+            return None
+        return Left((now - since) / done * (1 - self.part), whole=True)
 
     def numbers(self, now: float) -> list[str]:
         """'round 6 of 10', '58 %', 'about 8 s left'."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, SYNTHETIC
 from bilp.config import METHODS, PipelineConfig
-from bilp.config.arms import asks_teacher, distilled_arms, evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs
+from bilp.config.arms import distilled_arms, evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs, samples_of_teachers
 from bilp.config.defaults import GIVEN
 from bilp.config.explain import DEFAULT, Setting
 from bilp.config.nested import leaves
@@ -73,9 +73,10 @@ def stages(config: PipelineConfig) -> list[str]:
     elif config.distill.ranks:
         found.append(f"score in {config.score.trials} trials" if needs_scores(config.prune) else f"rank by {config.prune.criterion}")
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
-    runs, taught = planned_runs(config), METHODS[config.method].needs_teacher
-    found += ["train a teacher on all real images"] if taught else []
-    teacher = "train a teacher, " if asks_teacher(config) and not taught else ""
+    runs, teachers = planned_runs(config), samples_of_teachers(config)
+    before = teachers if METHODS[config.method].needs_teacher else []
+    found += [f"train a teacher on {chosen.label}" for chosen in before]
+    teacher = "train a teacher, " if teachers and not before else ""
     found.append(f"distill {len(runs)} sets in {config.distill.rounds} rounds each ({', '.join(distilled_arms(config))})")
     sets = len(runs) + len(evaluation_of(config).baselines)
     found.append(f"{teacher}train {config.evaluate.seeds * len(config.evaluate.networks)} networks on each of {sets} sets and test them")

@@ -280,16 +280,18 @@ def finish_run(run_uri: str, label: str = "run") -> str:
     return uri
 
 
-@stage("train teacher", steps.whole("evaluate", "train teacher"))
-def train_teacher(dataset_uri: DatasetUri, config: EvaluateConfig, root: str) -> str:
+@stage("train teacher{learned}", steps.whole("evaluate", "train teacher"))
+def train_teacher(dataset_uri: DatasetUri, config: EvaluateConfig, root: str, selection_uri: str | None = None, learned: Label = "") -> str:
     """The network that gives soft labels, features by which real images are chosen, and its opinion of crops of them.
 
     Args:
         config: Its settings are those under teacher.
+        selection_uri: Samples that it learns; if empty, all.
+        learned: What displays say of these.
     """
     from bilp.evaluate import train_teacher
 
-    return train_teacher(dataset_uri, config.teacher, config.seed, root, device(), progress())
+    return train_teacher(dataset_uri, config.teacher, config.seed, root, device(), progress(), selection_uri)
 
 
 @stage("evaluate {arm} {experiment}", steps.evaluated_set, result_words.accuracy)

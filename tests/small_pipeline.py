@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bilp.config import METHODS, PipelineConfig
-from bilp.config.arms import needs_selection, planned_runs
+from bilp.config.arms import needs_selection, planned_runs, teacher_learns
 from bilp.data import read_source
 from bilp.data.ingestion import dataset_of
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
@@ -70,7 +70,8 @@ def run_pipeline(config: PipelineConfig, root: str) -> Outcome:
     for plan in planned_runs(config):
         teacher = None
         if METHODS[config.method].needs_teacher:
-            teacher = train_teacher(dataset, config.evaluate.teacher, config.evaluate.seed, root)
+            learned = selection if plan.static and teacher_learns(config, plan.chosen) == plan.chosen else None
+            teacher = train_teacher(dataset, config.evaluate.teacher, config.evaluate.seed, root, selection_uri=learned)
         run = start_run(dataset, selection if plan.static else None, plan.distill, plan.reselect, root, None, teacher)
         for number in range(plan.distill.pretrained.networks):
             pretrain_network(run, number)

@@ -1,13 +1,15 @@
-"""python -m benchmarks.methods.expectations STUDY
+"""python -m benchmarks.methods.expectations [--without METHOD] STUDY...
 
-Judges the expectations of `README.md` by a study `methods`, a folder `studies/KEY` of a storage, and prints what came out as Markdown: the
-expectations, and each method's gain by each level.
+Judges the expectations of `README.md` by a study `methods`, a folder `studies/KEY` of a storage, or by several of different methods, and
+prints what came out as Markdown: the expectations, and each method's gain by each level.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,17 @@ class Tables:
     """By labels, method and arm."""
     auroc: Mapping[tuple[str, str], BySeed]
     """By labels and method, of arm adaptive."""
+
+    @classmethod
+    def of(cls, folders: Sequence[Path], without: Sequence[str] = ()) -> Tables:
+        """Of several studies, none of whose methods is in another, but for the methods that are left out."""
+        each = [cls.read(folder) for folder in folders]
+        accuracies = [(spot, seeds) for told in each for spot, seeds in told.accuracies.items() if spot[1] not in without]
+        auroc = [(spot, seeds) for told in each for spot, seeds in told.auroc.items() if spot[1] not in without]
+        twice = sorted({spot[1] for spot, count in Counter(spot for spot, _ in accuracies).items() if count > 1})
+        if twice:
+            raise ValueError(f"several studies have {', '.join(twice)}: name one of them")
+        return cls(dict(accuracies), dict(auroc))
 
     @classmethod
     def read(cls, folder: Path) -> Tables:
@@ -184,11 +197,16 @@ def lines(told: Tables) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 2 unless one folder of a study was named."""
-    if len(arguments) != 1:
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
-    for line in lines(Tables.read(Path(arguments[0]))):
+    """The exit status. Exits with 2 unless folders of studies were named."""
+    parser = ArgumentParser(prog="python -m benchmarks.methods.expectations", description=(__doc__ or "").partition("\n\n")[2])
+    parser.add_argument("--without", action="append", default=[], metavar="METHOD", help="leave a method out")
+    parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="folder studies/KEY of a storage")
+    given = parser.parse_args(arguments)
+    try:
+        told = Tables.of(given.studies, given.without)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    for line in lines(told):
         print(line)
     return 0
 

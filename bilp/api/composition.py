@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from bilp.api.workspace import Place
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import METHODS, EvaluateConfig, PipelineConfig, PruneConfig, ScoreConfig
-from bilp.config.arms import PlannedRun, needs_experts, needs_scores, needs_teacher
+from bilp.config.arms import PlannedRun, needs_experts, needs_scores, needs_teacher, teacher_learns
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.config.rules import RULES
 from bilp.config.suspects import SuspectsConfig
@@ -96,7 +96,10 @@ def pruned(dataset_uri: str, scores_uri: str | None, config: PruneConfig, at: Pl
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
     """Everything that a run of the plan lacks; its URI. `selection_uri` holds the samples that take part, None is all of them."""
     experts = _experts(config, dataset_uri, selection_uri, at) if needs_experts(config) else None
-    teacher = _teacher(dataset_uri, config.evaluate, at) if METHODS[config.method].needs_teacher else None
+    teacher = None
+    if METHODS[config.method].needs_teacher:
+        learned = selection_uri if teacher_learns(config, run.chosen) == run.chosen else None
+        teacher = _teacher(dataset_uri, config.evaluate, at, learned)
     ranking = _ranking(config, dataset_uri, at) if run.distill.ranks else None
     uri = start_run(dataset_uri, selection_uri, run.distill, run.reselect, at.root, experts, teacher, ranking)
     shards = [None] if run.distill.shards == 1 else list(range(run.distill.shards))
@@ -137,9 +140,9 @@ def _ranking(config: PipelineConfig, dataset_uri: str, at: Place) -> str:
     return pruned(dataset_uri, scores, config.prune.ranking, at)
 
 
-def _teacher(dataset_uri: str, config: EvaluateConfig, at: Place) -> str:
+def _teacher(dataset_uri: str, config: EvaluateConfig, at: Place, selection_uri: str | None = None) -> str:
     with at.step("training the teacher") as progress:
-        return train_teacher(dataset_uri, config.teacher, config.seed, at.root, at.device, progress)
+        return train_teacher(dataset_uri, config.teacher, config.seed, at.root, at.device, progress, selection_uri)
 
 
 def evaluated(dataset_uri: str, runs: Runs, ipc: int, config: EvaluateConfig, at: Place, selection_uri: str | None = None) -> list[str]:

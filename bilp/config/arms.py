@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bilp.config.arm_entries import ARMS, SAMPLES, Arm, ArmEntry, SamplesEntry
+from bilp.config.arm_entries import ALL_SAMPLES, ARMS, SAMPLES, Arm, ArmEntry, SamplesEntry
 from bilp.config.baselines import BASELINES
 from bilp.config.criteria import CRITERIA
 from bilp.config.distill import DistillConfig
@@ -118,6 +118,20 @@ def needs_teacher(config: EvaluateConfig) -> bool:
 def asks_teacher(config: PipelineConfig) -> bool:
     """Whether the method or any evaluation asks that network."""
     return METHODS[config.method].needs_teacher or needs_teacher(evaluation_of(config))
+
+
+def teacher_learns(config: PipelineConfig, chosen: Chosen) -> Chosen:
+    """What the teacher of a run of these samples learned; one from a file, which learned elsewhere, is the same for all runs."""
+    return chosen if config.distill.pruned_teacher and not config.evaluate.teacher.supplied else Chosen(ALL_SAMPLES)
+
+
+def samples_of_teachers(config: PipelineConfig) -> list[Chosen]:
+    """What the teachers of a pipeline learn, one each: of the method's runs, and for evaluations all samples."""
+    asked = planned_runs(config) if METHODS[config.method].needs_teacher else []
+    learned = dict.fromkeys(teacher_learns(config, run.chosen) for run in asked)
+    if needs_teacher(evaluation_of(config)):
+        learned[Chosen(ALL_SAMPLES)] = None
+    return list(learned)
 
 
 def needs_experts(config: PipelineConfig) -> bool:

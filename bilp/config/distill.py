@@ -45,6 +45,7 @@ class DistillConfig(Frozen):
             *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"),
             *("inversion", "class_statistics", "memories", "hallucinators", "regression", "random_features", "real_part", "curriculum"),
             "residual",
+            "teacher_samples",
         }
     )
     by_rule = SHARED | {
@@ -78,6 +79,9 @@ class DistillConfig(Frozen):
     """Real samples per class and iteration."""
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
+    teacher_samples: Literal["all", "kept"] | None = None
+    """What a teacher that the method asks has learned: all samples, so that one serves all arms, or those that static pruning keeps; empty
+    is kept where the teacher is inverted (sre2l, cda, lpld, fadrm), else all."""
     learning_rate: Rate = 1.0
     """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld, fadrm), of LAMB (frepo), of AdaBelief (rfad), or of what
     characteristic.optimizer names (ncfm)."""
@@ -222,6 +226,11 @@ class DistillConfig(Frozen):
     def has_real_part(self) -> bool:
         """Whether some images of its sets are real ones."""
         return METHODS[self.method].adds_real or self.real_part.share > 0
+
+    @property
+    def pruned_teacher(self) -> bool:
+        """Whether a teacher has learned the samples that static pruning keeps, and no others."""
+        return METHODS[self.method].inverts_teacher if self.teacher_samples is None else self.teacher_samples == "kept"
 
     @property
     def ranks(self) -> bool:

@@ -75,6 +75,11 @@ class TeacherConfig(Frozen):
     gpu: GpuArithmetic = "float32"
     gpu_revision: GpuRevision = 0
 
+    @property
+    def supplied(self) -> bool:
+        """Whether it was trained elsewhere."""
+        return self.file is not None or self.checksum is not None
+
 
 class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""

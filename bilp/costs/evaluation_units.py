@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
-from bilp.config.arms import asks_teacher, evaluation_of, planned_runs
+from bilp.config.arms import evaluation_of, planned_runs, samples_of_teachers
 from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.labels import LABELS
+from bilp.costs.run_units import pool_of
 from bilp.costs.speed import Speed
 from bilp.costs.work import FORWARD, TRAINING, Unit, Work
 from bilp.evaluate.address import epochs_of_as_many_steps
@@ -20,10 +21,10 @@ from bilp.training.training_schedule import Schedule
 
 
 def evaluation_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
-    """Trainings on every synthetic set and baseline; the teacher's first, if there is one."""
+    """Trainings on every synthetic set and baseline; those of teachers first, if there are any."""
     evaluate, units = evaluation_of(config), list[Unit]()
-    if asks_teacher(config):
-        teacher, samples = evaluate.teacher, speed.data.samples
+    for learned in samples_of_teachers(config):
+        teacher, samples = evaluate.teacher, int(pool_of(config, learned, speed).sum())
         works = [Work("trained", teacher.epochs * samples, TRAINING, stored=True)]
         network, kind = speed.network(teacher.network), kind_of(teacher.network)
         units.append(speed.unit("evaluate", "teacher", network, evaluate.gpu, works, samples, kind=kind))

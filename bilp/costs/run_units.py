@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bilp.config import METHODS, ExpertsConfig, PipelineConfig
-from bilp.config.arms import PlannedRun, needs_experts, planned_runs
+from bilp.config.arms import Chosen, PlannedRun, needs_experts, planned_runs
 from bilp.costs.data_counts import Counts
 from bilp.costs.effects_work import measured_forwards
 from bilp.costs.iteration import Formula, Iteration
@@ -29,9 +29,9 @@ def run_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
     return [unit for run in planned_runs(config) for unit in _units_of(config, run, speed)]
 
 
-def pool_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> Counts:
-    """Real samples of each class that take part in a run; all where the share that stays is still a word."""
-    if not run.chosen.entry.after_static or isinstance(config.keep, str):
+def pool_of(config: PipelineConfig, chosen: Chosen, speed: Speed) -> Counts:
+    """Real samples of each class of a choice of them; all where the share that stays is still a word."""
+    if not chosen.entry.after_static or isinstance(config.keep, str):
         return speed.data.train
     return kept_counts(config.keep, speed.data.train)
 
@@ -42,7 +42,7 @@ def expert_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
         return []
     experts, units = config.experts, list[Unit]()
     for run in {run.chosen: run for run in planned_runs(config)}.values():
-        pool = pool_of(config, run, speed)
+        pool = pool_of(config, run.chosen, speed)
         samples, learned = int(pool.sum()), sum(_learned(experts, pool, epoch) for epoch in range(experts.epochs))
         works = [Work("trained", learned, TRAINING, stored=True)]
         units += [speed.unit("experts", "expert", speed.network(config.distill.network), experts.gpu, works, samples)] * experts.count
@@ -61,14 +61,14 @@ def pretraining_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
     units = list[Unit]()
     for run in {(run.chosen, run.distill.seed): run for run in planned_runs(config)}.values():
         distill, pretrained = run.distill, run.distill.pretrained
-        samples = int(pool_of(config, run, speed).sum())
+        samples = int(pool_of(config, run.chosen, speed).sum())
         works = [Work("trained", pretrained.epochs * samples, TRAINING, stored=True)]
         units += [speed.unit("pretrain", "network", speed.network(distill.network), distill.gpu, works, samples)] * pretrained.networks
     return units
 
 
 def _units_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> Iterator[Unit]:
-    distill, pool = run.distill, pool_of(config, run, speed)
+    distill, pool = run.distill, pool_of(config, run.chosen, speed)
     name = run.arm if config.experiments == 1 else f"{run.arm} {run.experiment + 1}/{config.experiments}"
     label = name if distill.shards == 1 else f"{name} shard"
     for shard in range(distill.shards):

@@ -101,7 +101,7 @@ def configured(given: Mapping[str, Any], options: CriticalOptions) -> tuple[Pipe
     if config.distill.ranks:
         raise ConfigError(f"method {config.method} asks how hard samples are, of all of them, whatever the share: use another method")
     if METHODS[config.method].needs_teacher:
-        raise ConfigError(f"method {config.method} asks a teacher that learned all samples, whatever the share: use another method")
+        raise ConfigError(f"method {config.method} asks a teacher, which would be trained for every share: use another method")
     if len(set(options.criteria)) < len(options.criteria):
         raise ConfigError("criteria names one twice: name each once")
     wanted = {name: merge(plain, {"arms": ["static"], "prune": {"criterion": name}}) for name in options.criteria}

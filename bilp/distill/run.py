@@ -31,6 +31,7 @@ from bilp.teachers.stored_teacher import StoredTeacher
 VERSION = 1
 """Version of what all methods share; see `version_of`."""
 KEEPS_ALL: Mapping[str, Any] = {"keep_rounds": "all"}
+FROM_PARENTS: Mapping[str, Any] = {"teacher_samples": None}
 
 
 class Run(Frozen):
@@ -183,7 +184,8 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     inputs |= {role: parents[role] for role in ("experts", "teacher", "ranking", "start", *ROLES) if role in parents}
     if distill.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
         inputs["pretrained_version"] = pretrained.VERSION
-    counted = without_places(distill).model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
+    left = {**KEEPS_ALL, **FROM_PARENTS}  # what is kept changes nothing of what is computed, and the teacher is a parent
+    counted = without_places(distill).model_copy(update=left)
     return content_key("distill", version_of(distill), **inputs, distill=counted, reselect=adaptive)
 
 

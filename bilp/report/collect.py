@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bilp.artifacts import tables
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
-from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, ReselectFacts, RoundFacts
+from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, ReselectFacts, RoundFacts, TeacherFacts
 from bilp.artifacts.run_layout import CHECKPOINT, RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
 from bilp.config.arm_entries import leading
 from bilp.config.baselines import BASELINES
@@ -258,7 +258,8 @@ def _teacher_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
     synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
     uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get("teacher")))
     opened = [open_artifact(uri, TEACHER) for uri in uris]
-    return [ReportedArtifact(f"teacher {number}", "Teacher of all real images", each) for number, each in enumerate(opened)]
+    learned = [spoken("all real images") if each.stated(TeacherFacts).selection is None else "the selection" for each in opened]
+    return [ReportedArtifact(f"teacher {number}", f"Teacher of {learned[number]}", each) for number, each in enumerate(opened)]
 
 
 def _ranked_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:

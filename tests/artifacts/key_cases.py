@@ -54,6 +54,7 @@ EARLY = {
 EVERY = (DISTILL, SEVERAL, BETWEEN)
 """Settings of runs of dm, idc and ncfm."""
 KEPT_ROUNDS = {"distill.keep_rounds": "which rounds keep their state changes nothing of it"}
+TEACHER = {"distill.teacher_samples": "the teacher is a parent, and its key covers what it learned"}
 TRIALS = {"config.trials": "how many trials there are changes none of them"}
 GROWING = {
     "config.keep_networks": "what is kept beside a trial changes nothing of it",
@@ -242,7 +243,8 @@ VALIDATED = (
 SUPPLIED = frozenset(f"distill.linear.{name}" for name in ("encoder", "weights", "features"))
 """Settings that belong together, which are changed where a run is registered; its key is in those of all that follows."""
 NO_START = {"distill.curriculum.start": "no method but ccfs begins with a set, whose key is in that of the run"}
-OF_RUNS = KEPT_ROUNDS | NO_START
+READ_OF_RUNS = KEPT_ROUNDS | NO_START
+OF_RUNS = READ_OF_RUNS | TEACHER
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
 
@@ -293,22 +295,22 @@ def runs(world: World) -> dict[str, Case]:
             Run(distill=DISTILL),
             **data,
             left_out=OF_RUNS,
-            read_anyway=frozenset(OF_RUNS),
+            read_anyway=frozenset(READ_OF_RUNS),
             single=frozenset({"distill.real_part.share"}),  # no part of one image of a class, and no effects beside one
         ),
         "without adaptive pruning": Case(
             Run(distill=DISTILL, reselect=ReselectConfig(beta=0.0)),
             **data,
             left_out=off | OF_RUNS,
-            read_anyway=validated | OF_RUNS.keys(),
+            read_anyway=validated | READ_OF_RUNS.keys(),
         ),
-        "idc": Case(Run(distill=SEVERAL), **data, left_out=OF_RUNS, read_anyway=frozenset(OF_RUNS)),
-        "ncfm": Case(Run(distill=BETWEEN), **data, left_out=OF_RUNS, read_anyway=frozenset(OF_RUNS)),
+        "idc": Case(Run(distill=SEVERAL), **data, left_out=OF_RUNS, read_anyway=frozenset(READ_OF_RUNS)),
+        "ncfm": Case(Run(distill=BETWEEN), **data, left_out=OF_RUNS, read_anyway=frozenset(READ_OF_RUNS)),
         "supplied": Case(
             Run(distill=supplied(world)),
             **data,
             left_out=OF_RUNS,
-            read_anyway=frozenset(OF_RUNS),
+            read_anyway=frozenset(READ_OF_RUNS),
             given={f"distill.linear.{name}": str(world.folder / f"other {name}") for name in ("weights", "features")}
             | {"distill.linear.encoder": "resnet18"},
         ),
@@ -330,7 +332,7 @@ def runs(world: World) -> dict[str, Case]:
             Run(distill=adding, reselect=ReselectConfig(beta=0.0)),
             {"dataset": world.dataset, "selection": None, "experts": None, "teacher": world.teacher, "ranking": world.selection},
             {"teacher": world.other_teacher, "ranking": world.other_selection, "selection": world.selection},
-            left_out=off | KEPT_ROUNDS,
+            left_out=off | KEPT_ROUNDS | TEACHER,
             read_anyway=validated | KEPT_ROUNDS.keys(),
             given={"distill.curriculum.start": world.synthetic},
         ),
@@ -339,7 +341,7 @@ def runs(world: World) -> dict[str, Case]:
             {"dataset": world.dataset, "selection": None, "experts": None, "teacher": world.teacher},
             {"teacher": world.other_teacher, "selection": world.selection},
             left_out=off | OF_RUNS,
-            read_anyway=validated | OF_RUNS.keys(),
+            read_anyway=validated | READ_OF_RUNS.keys(),
         ),
     }
 
@@ -371,7 +373,7 @@ def of_a_run(world: World, each: Sequence[BaseModel], before: Call) -> dict[str,
             others,
             before=before,
             left_out=OF_RUNS,
-            read_anyway=frozenset(OF_RUNS),
+            read_anyway=frozenset(READ_OF_RUNS),
             single=SUPPLIED | {"distill.real_part.share"},
         ),
         "idc": Case(idc, inputs, others, computed=False, left_out=OF_RUNS),
@@ -406,4 +408,8 @@ def sets(world: World) -> dict[str, Case]:
 
 
 def teachers(world: World) -> dict[str, Case]:
-    return {"teacher": Case(Teacher(config=EVALUATE.teacher), {"dataset": world.dataset}, {"dataset": world.other_dataset})}
+    settings, others = Teacher(config=EVALUATE.teacher), {"selection": world.other_selection, "dataset": world.other_dataset}
+    return {
+        "teacher": Case(settings, {"dataset": world.dataset}, {"dataset": world.other_dataset}),
+        "of the selection": Case(settings, {"dataset": world.dataset, "selection": world.selection}, others),
+    }

@@ -168,6 +168,10 @@ def _cell(root: str, settings: Cell, inputs: Mapping[str, Any]) -> str:
     return publish_reproduction(settings.recipe, settings.config, inputs["evaluations"], settings.device, root)
 
 
+def _teacher(root: str, settings: Any, inputs: Mapping[str, Any]) -> str:
+    return train_teacher(inputs["dataset"], settings.config, settings.seed, root, selection_uri=inputs.get("selection"))
+
+
 def _call(function: Callable[..., object], *names: str) -> Call:
     """Of a stage that takes some inputs, then fields of its settings (or all of them), then the root."""
 
@@ -214,7 +218,7 @@ STAGES = (
           _shard, shards, ("bilp.distill.run",)),
     Stage("synthetic set", ("synthetic",), "runs/KEY/synthetic", rf"runs/{KEY}/synthetic{FILE}", _finish, sets, ("bilp.distill.run",)),
     Stage("teacher", ("teacher",), "teachers/KEY", rf"teachers/{KEY}{FILE}",
-          _call(train_teacher, "dataset", "config", "seed"), teachers, ("bilp.evaluate.teacher",)),
+          _teacher, teachers, ("bilp.evaluate.teacher",)),
     Stage("evaluation of a synthetic set", ("evaluate",), "evaluations/KEY", rf"evaluations/{KEY}{FILE}",
           _set, evaluations, ("bilp.evaluate.results", "bilp.evaluate.training_cache")),
     Stage("evaluation of real images", (), "evaluations/KEY", rf"evaluations/{KEY}{FILE}",

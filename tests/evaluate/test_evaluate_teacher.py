@@ -10,7 +10,7 @@ import torch
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import EVALUATION
-from bilp.config import EvaluateConfig, NetworkConfig, TeacherConfig
+from bilp.config import EvaluateConfig, NetworkConfig, PruneConfig, TeacherConfig
 from bilp.config.arms import needs_teacher
 from bilp.data import Dataset
 from bilp.errors import ConfigError, IncompatibleArtifact
@@ -20,6 +20,13 @@ from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.teacher import FILE as TEACHER_FILE
 from bilp.evaluate.teacher import KIND as TEACHER
 from bilp.evaluate.teacher import features, load_teacher
+from bilp.nets import build, initialize
+from bilp.pruning.prune import prune
+from bilp.pruning.selected import real_pool
+from bilp.seeds import generator
+from bilp.training.batch_augment import STREAMS, Streams
+from bilp.training.train import ImageSet, train
+from bilp.training.training_schedule import Schedule
 
 PublishSet = Callable[..., str]
 TINY = TeacherConfig(network=NetworkConfig(width=8), epochs=3, batch_size=64, learning_rate=0.05)
@@ -43,6 +50,27 @@ def test_a_teacher_learns_is_found_again_and_has_the_same_bytes(digits_uri: str,
     assert not any(parameter.requires_grad for parameter in network.parameters())
     with pytest.raises(IncompatibleArtifact, match="network: expected"):
         load_teacher(teacher_uri, digits, TeacherConfig())
+
+
+def test_a_teacher_of_a_selection_learns_that_alone(digits_uri: str, digits: Dataset, teacher_uri: str, tmp_path: Path) -> None:
+    root, config = str(tmp_path), PruneConfig(criterion="random", keep=0.5)
+    selection = prune(digits_uri, None, config, root)
+    uri = train_teacher(digits_uri, TINY, 0, root, selection_uri=selection)
+    assert train_teacher(digits_uri, TINY, 0, root, selection_uri=selection, progress=lambda *_: pytest.fail("trained again")) == uri
+    artifact = open_artifact(uri, TEACHER)
+    assert artifact.parents == {"dataset": digits_uri, "selection": selection}
+    assert artifact.fact("selection") == open_artifact(selection, "selection").manifest.key
+    other = prune(digits_uri, None, config.model_copy(update={"seed": 1}), root)
+    assert len({uri.rpartition("/")[2], teacher_uri.rpartition("/")[2], train_teacher(digits_uri, TINY, 0, root, selection_uri=other)}) == 3
+    found, expected = load_teacher(uri, digits, TINY), build(TINY.network, digits.shape, digits.classes)
+    ids = torch.cat(real_pool(digits, selection).by_class)
+    assert 0 < len(ids) < len(digits.train)
+    initialize(expected, generator(0, "teacher", "network"))
+    data = ImageSet.of_tensors(digits.train.batch(ids), digits.train.labels[ids])
+    for _ in train(expected, data, Schedule.of_teacher(TINY), Streams(*(generator(0, "teacher", what) for what in STREAMS))):
+        pass
+    for name, value in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
 
 
 def test_soft_labels_teach_and_are_part_of_the_key(digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path) -> None:

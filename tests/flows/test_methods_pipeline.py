@@ -97,6 +97,7 @@ def test_patches_ask_one_teacher_whatever_is_pruned(tmp_path: Path) -> None:
     asked = {open_artifact(place, "synthetic").parents["teacher"] for role, place in shown.items() if role.startswith("synthetic")}
     assert asked == {shown["teacher 0"]}
     page = read(uri).decode()
+    assert "Teacher of all real images" in page
     assert "realistic and diverse patches (RDED)" in page
     assert "What they are made of (Static pruning)" in page
     assert "Cross-entropy that the teacher gives to the tiles" in page
@@ -107,6 +108,26 @@ def test_patches_ask_one_teacher_whatever_is_pruned(tmp_path: Path) -> None:
         assert pipeline(config, root) == uri
     assert set(second.values()) == {"there already"}
     assert files(root) == before
+
+
+def test_a_teacher_that_is_inverted_learns_what_each_arm_distills(tmp_path: Path) -> None:
+    root, teacher = str(tmp_path / "store"), {"network": {**NARROW, "norm": "batch"}, "epochs": 1}
+    evaluate = {**TINY["evaluate"], "teacher": teacher}
+    config = tiny("cda", arms=["unpruned", "static"], evaluate=evaluate, prune={"criterion": "random"})
+    with outcomes() as ran:
+        uri = pipeline(config, root)
+    assert [label for label in ran if "teacher" in label] == ["train teacher", "train teacher of the selection"]
+    shown = open_artifact(uri.rpartition("/")[0], "report").parents
+    asked = {open_artifact(place, "synthetic").parents["teacher"] for role, place in shown.items() if role.startswith("synthetic")}
+    assert asked == {shown["teacher 0"], shown["teacher 1"]}
+    selection = open_artifact(shown["selection"], "selection").manifest.key
+    assert {open_artifact(each, "teacher").manifest.facts.get("selection") for each in asked} == {None, selection}
+    page = read(uri).decode()
+    assert "Teacher of all real images" in page
+    assert "Teacher of the selection" in page
+    with outcomes() as again:
+        assert pipeline(config, root) == uri
+    assert set(again.values()) == {"there already"}
 
 
 def test_experts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

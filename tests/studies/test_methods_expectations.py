@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,11 +20,19 @@ def arms_of(method: str) -> list[str]:
     return [UNPRUNED, STATIC, *([ADAPTIVE, BOTH] if entry.adaptive else []), *([SIGNED] if entry.signed else [])]
 
 
-def tables(folder: Path, wrong: Mapping[str, float], right: Mapping[str, float], auroc: float, crops: float = 0.0, seeds: int = 4) -> Path:
+def tables(
+    folder: Path,
+    wrong: Mapping[str, float],
+    right: Mapping[str, float],
+    auroc: float,
+    crops: float = 0.0,
+    seeds: int = 4,
+    among: Sequence[str] = tuple(METHODS),
+) -> Path:
     """Of a study in which each arm gains so much, by methods that choose crops `crops` of it, up to a trifle."""
     rows, detection = [], []
     for labels, gains in ((RIGHT, right), (WRONG, wrong)):
-        for place, method in enumerate(METHODS):
+        for place, method in enumerate(among):
             part = 1.0 if METHODS[method].optimizes else crops
             for seed in range(seeds):
                 for k, arm in enumerate(arms_of(method)):
@@ -73,4 +81,25 @@ def test_each_method_has_a_row_with_the_levels_that_it_has(tmp_path: Path, capsy
             assert float(cells[3].partition("±")[0]) == pytest.approx(gained, abs=0.5)
             assert "*" in cells[3] or not gained
     assert Tables.read(folder).methods(SIGNED) == [name for name in METHODS if METHODS[name].signed]
-    assert main([]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+
+
+def test_studies_of_different_methods_are_judged_together_and_a_method_may_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = ["dm", "dsa", "rded", "lpld"]
+    others = [name for name in METHODS if name not in some]
+    none = dict.fromkeys(GAINS, 0.0)
+    first = tables(tmp_path / "first", GAINS, {}, 0.8, among=some)
+    second = tables(tmp_path / "second", none, {}, 0.8, among=others)
+    both = Tables.of([first, second])
+    assert both.methods(STATIC) == [*METHODS]
+    gained = len([name for name in some if METHODS[name].optimizes])
+    assert both.mean_gain(WRONG, STATIC)[0] == pytest.approx(0.1 * gained / len(METHODS), abs=0.005)
+    assert Tables.of([first, second], without=["dm"]).methods(STATIC) == [name for name in METHODS if name != "dm"]
+    assert main([str(first), str(second), "--without", "dm"]) == 0
+    assert "`dm`" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([str(first), str(first)])
+    assert "several studies have dm, dsa, lpld, rded: name one of them" in capsys.readouterr().err

@@ -124,3 +124,12 @@ def test_a_line_tells_the_steps_that_run_side_by_side_and_no_time_before_it_know
     row.end(1, True, "")
     row.end(2, True, "")
     assert row.numbers(80.0)[0] == "trial 3 of 5"
+
+
+def test_a_step_that_first_tells_of_itself_when_it_is_done_has_no_time_left_to_tell():
+    row = Row("full", 0.0)
+    row.begin(1, Step("evaluate", "full", "full"))
+    row.advance(1, 1.0, "", 5.0)
+    assert row.numbers(6.0) == ["100 %"]
+    row.advance(1, 1.0, "", 7.0)
+    assert row.numbers(7.0) == ["100 %"]

@@ -18,6 +18,8 @@ class TeacherFacts(Facts):
     shape: Shape
     network: Name
     accuracy: Share
+    selection: Key | None = None
+    """What it learned; all samples if there is none."""
 
 
 class EvaluationFacts(Facts):
