@@ -25,7 +25,7 @@ class CurriculumReference(Reference):
         assert setting.difficulty is not None
         assert state.real is not None
         self._teacher = setting.teacher.network(setting.pool.dataset, self.config.gpu, setting.device)
-        first = self.config.curriculum.begins(self.config.ipc)
+        first = self.config.coarse_to_fine.begins(self.config.ipc)
         images, real = self.images.unflatten(0, (-1, self.config.ipc)), state.real.view(-1, self.config.ipc)
         self._images = [list(own[:first]) for own in images]
         self._held = [{sample for sample in own[:first].tolist() if sample >= 0} for own in real]

@@ -153,7 +153,7 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "rfad": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 2, "transform_rate": 0.0}}),
     "rfad with one network": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 1, "transform_rate": 0.0}}),
     "selmatch": ("selmatch", 0, {"ipc": 3, "trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
-    "ccfs": ("ccfs", 0, {"ipc": 4, "iterations": 2, "curriculum": {"share": 0.5, "epochs": 3, "batch_size": 64}}),
+    "ccfs": ("ccfs", 0, {"ipc": 4, "iterations": 2, "coarse_to_fine": {"share": 0.5, "epochs": 3, "batch_size": 64}}),
     "datm": ("datm", 1, {"ipc": 3, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
