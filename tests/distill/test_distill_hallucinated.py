@@ -23,7 +23,7 @@ from bilp.config.methods.haba import HallucinatorsConfig, stored_values
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, start_run
 from bilp.distill.factors_product import rendered_set
-from bilp.distill.loops.haba import distill, draw_pairs, draw_steps, require_carried
+from bilp.distill.loops.haba import distill, draw_base_steps, draw_pairs, require_carried
 from bilp.distill.step.hallucinators import initial_hallucinators
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
@@ -108,11 +108,11 @@ def test_a_loop_that_is_cut_and_continued_arrives_at_the_same_bytes(few: Few, bu
 def test_what_is_drawn(few: Few, buffer: ExpertBuffer) -> None:
     """A step has images of one hallucinator, a pair those of two; every base has its turn before any has a second one."""
     setting = Setting.assemble(haba({"count": 3}, {"steps": 6, "batch": 4}, ipc=3), OFF, few(4), "cpu", buffer)
-    steps = draw_steps(setting, 30, 0)
+    steps = draw_base_steps(setting, 30, 0)
     assert [len(step.rows) for step in steps] == [4, 4, 2] * 2
     assert all(len(set((step.rows % 3).tolist())) == 1 for step in steps)
     assert sorted(torch.cat([step.rows // 3 for step in steps[:3]]).tolist()) == list(range(10))
-    chosen = [int(step.rows[0]) % 3 for t in range(20) for step in draw_steps(setting, 30, t)]
+    chosen = [int(step.rows[0]) % 3 for t in range(20) for step in draw_base_steps(setting, 30, t)]
     assert set(chosen) == {0, 1, 2}
     first, second = draw_pairs(setting, 30, "contrast", 0).rows.chunk(2)
     assert torch.equal(first // 3, second // 3)

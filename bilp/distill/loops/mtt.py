@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -129,8 +129,13 @@ def draw_trajectory(setting: Setting, experts: ExpertBuffer, iteration: int, sta
     return Trajectory(begin, end)
 
 
-def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingStep]:
-    """Mini-batches of the synthetic images, shuffled anew whenever all had their turn, with fresh augmentation per image."""
+def draw_steps(
+    setting: Setting, count: int, iteration: int, rows_of: Callable[[Tensor], Tensor] = lambda batch: batch
+) -> list[TrainingStep]:
+    """Mini-batches, shuffled anew whenever all had their turn, with fresh augmentation per image.
+
+    `rows_of` says which synthetic images a mini-batch of the numbers below `count` stands for; by default those of the same numbers.
+    """
     config = setting.config
     order = generator(config.seed, "trajectory_order", iteration)
     parameters = generator(config.seed, "trajectory_augment", iteration)
@@ -138,8 +143,8 @@ def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingSt
     rows_of_steps, drawn = [], []
     for _ in range(config.trajectory.steps):
         if not waiting:
-            waiting = list(torch.randperm(images, generator=order).split(config.trajectory.batch or images))
-        rows = waiting.pop(0)
+            waiting = list(torch.randperm(count, generator=order).split(config.trajectory.batch or count))
+        rows = rows_of(waiting.pop(0))
         rows_of_steps.append(rows)
         drawn.append(augment.draw(config.augment, setting.side, parameters, count=len(rows)))
     return [TrainingStep(*step) for step in zip(*augment.send_with(rows_of_steps, drawn, setting.side, setting.device), strict=True)]
