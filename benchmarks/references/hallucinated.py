@@ -74,8 +74,8 @@ class HallucinatedReference(Reference):
     def iteration(self, t: int) -> None:
         """See Reference."""
         settings, own, kind = self.config.trajectory, self.config.hallucinators, self.images.dtype
-        assert self.setting.experts is not None
-        piece = draw_trajectory(self.setting, self.setting.experts, t)
+        assert self.setting.inputs.experts is not None
+        piece = draw_trajectory(self.setting, self.setting.inputs.experts, t)
         start, target = ([value.to(kind) for value in values] for values in (piece.start, piece.target))
         rate = self.step_size.to(kind, copy=True).requires_grad_()
         images = self.drawn()

@@ -24,7 +24,7 @@ from bilp.distill.curriculum_product import read_curriculum
 from bilp.distill.loops.coarse_to_fine import ADDED, EMPTY, MISTAKE, chosen, distill, require_curriculum, schedule_of
 from bilp.distill.real_part import read_real, wrong_in
 from bilp.distill.step.initial import initial_state
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DISTILLED, DistillState, encode_state
 from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact
 from bilp.evaluate import train_teacher
@@ -61,7 +61,7 @@ def by_number(store: Store) -> Difficulty:
 
 
 def assemble(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, hard: Difficulty) -> Setting:
-    return Setting.assemble(config, OFF, pool, "cpu", teacher=teacher, difficulty=hard)
+    return Setting.assemble(config, OFF, pool, "cpu", RunInputs(teacher=teacher, difficulty=hard))
 
 
 def go_through(run: str, rounds: int = 2) -> str:
@@ -235,8 +235,8 @@ def test_what_cannot_go_on_says_why(few: Few, store: Store, teacher: StoredTeach
     with pytest.raises(Diverged, match=r"answers of the network of round 1 .*: lower distill.coarse_to_fine.learning_rate"):
         distill(setting, initial_state(config, pool, difficulty=hard), 1, None, guard_for(setting))
     config = ccfs_config()
-    alone = ({"teacher": teacher}, {"difficulty": hard})
-    for setting in (Setting.assemble(config, OFF, pool, "cpu", **given) for given in alone):  # type: ignore[arg-type]
+    alone = (RunInputs(teacher=teacher), RunInputs(difficulty=hard))
+    for setting in (Setting.assemble(config, OFF, pool, "cpu", inputs) for inputs in alone):
         with pytest.raises(ConfigError, match="start the run with both and beta = 0"):
             distill(setting, initial_state(config, pool, difficulty=hard), 1, None, guard_for(setting))
     with pytest.raises(ConfigError, match="start the run with a ranking"):

@@ -46,13 +46,13 @@ class CurriculumIterations(Iterations):
     def prepare(self) -> None:
         """The teacher, and how hard samples are. Raises ConfigError without a teacher or a ranking, or with a pruner."""
         setting = self.setting
-        if setting.teacher is None or setting.difficulty is None or self.pruner is not None:
+        if setting.inputs.teacher is None or setting.inputs.difficulty is None or self.pruner is not None:
             raise ConfigError(
                 f"method {setting.config.method} asks a teacher and a ranking and has no adaptive pruning: "
                 "start the run with both and beta = 0"
             )
-        self._difficulty = setting.difficulty
-        self._teacher = setting.teacher.network(setting.pool.dataset, setting.config.gpu, setting.device)
+        self._difficulty = setting.inputs.difficulty
+        self._teacher = setting.inputs.teacher.network(setting.pool.dataset, setting.config.gpu, setting.device)
 
     def iteration(self, number: int) -> Iterator[Step]:
         """A network on the set so far, and the samples that it adds."""

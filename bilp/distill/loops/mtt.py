@@ -28,16 +28,16 @@ STEP_SIZE, STEP_MOMENTUM = "step_size", "step_momentum"
 
 
 class TrajectoryIterations(Iterations):
-    """Steps of the images and of the step size towards an expert; real samples act through `setting.experts` alone."""
+    """Steps of the images and of the step size towards an expert; real samples act through `setting.inputs.experts` alone."""
 
     def prepare(self) -> None:
         """The optimizer of the images, and the step size of the beginning. Raises ConfigError without experts or with a pruner."""
         setting, state = self.setting, self.state
-        if setting.experts is None or self.pruner is not None:
+        if setting.inputs.experts is None or self.pruner is not None:
             raise ConfigError(
                 f"method {setting.config.method} imitates experts and has no adaptive pruning: start the run with experts and beta = 0"
             )
-        self.experts, self._shared = setting.experts, SharedStep(setting, state)
+        self.experts, self._shared = setting.inputs.experts, SharedStep(setting, state)
         if not state.method:
             state.method = self.begin()
         setting.network.train()
@@ -107,7 +107,15 @@ class TrajectoryIterations(Iterations):
 
 
 def step_size_forms(config: DistillConfig, parameters: int, values: int, iterations: int, images: tuple[int, ...]) -> dict[str, Form]:
-    """Types and shapes of what these methods carry, whatever the arguments are (see `bilp.costs.run_files.Carries`)."""
+    """Types and shapes of what these methods carry (see `bilp.costs.run_files.Carries`), which depend on nothing.
+
+    Args:
+        config: settings of the distillation.
+        parameters: of the network.
+        values: these and its running statistics.
+        iterations: that are done.
+        images: shape of the synthetic images.
+    """
     scalar: Form = (torch.float64, ())
     return {STEP_SIZE: scalar, STEP_MOMENTUM: scalar}
 
