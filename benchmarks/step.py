@@ -70,7 +70,7 @@ class Runner:
         """With `forms`, ours takes all classes at once and follows a trajectory on one vector, as it does on a GPU."""
         self._forms = forms
         setting = prepare(method, ipc, arguments)
-        state = initial_state(setting.config, setting.pool, experts=setting.experts, device=arguments.device).to(arguments.device)
+        state = initial_state(setting.config, setting.pool, experts=setting.inputs.experts, device=arguments.device).to(arguments.device)
         self.start = state.images.clone()
         self.loop: Reference | Ours = (REFERENCES[method] if name == "straightforward" else Ours)(setting, state)
         self.rounding = REAL_PASSES[setting.config.real_pass].rounding

@@ -14,7 +14,7 @@ from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.data.resident import Kept, Reading, reading
 from bilp.distill.step.pretrained import PretrainedNetworks
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.resident_experts import moved
 from bilp.nets import Network, build, initialize
@@ -159,7 +159,7 @@ def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
     data = cast(Dataset, Noise(arguments.classes, per_class, (3, arguments.side, arguments.side)))
     experts, networks = beforehand(config, data)
     pool, teacher = RealPool(data), teacher_for(config)
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, arguments.device, experts, pretrained=networks, teacher=teacher)
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, arguments.device, RunInputs(experts, networks, teacher))
     if arguments.channels_last:
         setting.network.to(memory_format=cast(Any, torch.channels_last))
     return setting

@@ -16,7 +16,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.loops.registry import loop_for
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
@@ -59,9 +59,8 @@ def beginning(config: DistillConfig, device: torch.device, per_class: int | None
     experts, networks = beforehand(config, pool.dataset)
     teacher = teacher_for(config)
     even = Difficulty(torch.zeros(len(pool.dataset.train), dtype=torch.float64), high_is_hard=True)  # which no time depends on
-    setting = Setting.assemble(
-        config, ReselectConfig(beta=0.0), pool, device, experts, pretrained=networks, teacher=teacher, difficulty=even
-    )
+    inputs = RunInputs(experts, networks, teacher, difficulty=even)
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, inputs)
     return setting, initial_state(config, pool, experts=experts, device=device, difficulty=even).to(device)
 
 

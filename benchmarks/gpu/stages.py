@@ -52,7 +52,7 @@ def reselection(machine: Machine, config: DistillConfig) -> Callable[[], object]
     """What a round begins with: the effects of a pool of each class, on a network as the method's image steps meet them."""
     setting, state = beginning(config, machine.device, 300)
     settings = ReselectConfig(candidates_per_class=machine.pick(16, 256))
-    setting = type(setting).assemble(config, settings, setting.pool, machine.device, None)
+    setting = type(setting).assemble(config, settings, setting.pool, machine.device)
     labels = setting.pool.dataset.train.labels
     guard = Guard(config.learning_rate, setting.pool.dataset.class_names, math.nan, "")
 

@@ -30,7 +30,7 @@ class AlignedReference(Reference):
 
     def _first_label(self, image: Tensor, c: int) -> Tensor:
         """The mean of the logits of the experts that see the class in an image; of all, with two numbers changed, if there are none."""
-        experts = self.setting.experts
+        experts = self.setting.inputs.experts
         assert experts is not None
         said = []
         for k in range(experts.count):
@@ -80,7 +80,7 @@ class AlignedReference(Reference):
 
     def _piece(self, t: int) -> tuple[list[Tensor], list[Tensor]]:
         """Where the training of iteration t begins, and what it is compared with."""
-        trajectory, difficulty, experts = self.config.trajectory, self.config.difficulty, self.setting.experts
+        trajectory, difficulty, experts = self.config.trajectory, self.config.difficulty, self.setting.inputs.experts
         assert experts is not None
         last = trajectory.max_start
         if difficulty.early_max_start is not None:

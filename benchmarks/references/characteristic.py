@@ -59,7 +59,7 @@ class CharacteristicReference(ClasswiseReference):
         stream = generator(self.config.seed, "between", "network", t)
         which = int(torch.randint(settings.pretrained.networks, (1,), generator=stream))
         share = float(torch.rand((), generator=stream, dtype=torch.float64))
-        given = self.setting.pretrained
+        given = self.setting.inputs.pretrained
         if given is None:
             trained = copy.deepcopy(trained_beforehand(self, settings, which))
             between = self.start("pretrained", which)

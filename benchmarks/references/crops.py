@@ -17,8 +17,8 @@ class CropReference(Reference):
 
     def __init__(self, setting: Setting, state: DistillState) -> None:
         super().__init__(setting, state)
-        assert setting.teacher is not None
-        self._teacher = setting.teacher.network(setting.pool.dataset, self.config.gpu, setting.device)
+        assert setting.inputs.teacher is not None
+        self._teacher = setting.inputs.teacher.network(setting.pool.dataset, self.config.gpu, setting.device)
         self._pools = pools(self.config, setting.pool, setting.classes)
         self.best: list[dict[int, tuple[float, Tensor]]] = [{} for _ in setting.classes]
 

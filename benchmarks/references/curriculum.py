@@ -21,16 +21,16 @@ class CurriculumReference(Reference):
 
     def __init__(self, setting: Setting, state: DistillState) -> None:
         super().__init__(setting, state)
-        assert setting.teacher is not None
-        assert setting.difficulty is not None
+        assert setting.inputs.teacher is not None
+        assert setting.inputs.difficulty is not None
         assert state.real is not None
-        self._teacher = setting.teacher.network(setting.pool.dataset, self.config.gpu, setting.device)
-        first = self.config.curriculum.begins(self.config.ipc)
+        self._teacher = setting.inputs.teacher.network(setting.pool.dataset, self.config.gpu, setting.device)
+        first = self.config.coarse_to_fine.begins(self.config.ipc)
         images, real = self.images.unflatten(0, (-1, self.config.ipc)), state.real.view(-1, self.config.ipc)
         self._images = [list(own[:first]) for own in images]
         self._held = [{sample for sample in own[:first].tolist() if sample >= 0} for own in real]
-        scores = setting.difficulty.scores.tolist()
-        self._hardness = {sample: score if setting.difficulty.high_is_hard else -score for sample, score in enumerate(scores)}
+        scores = setting.inputs.difficulty.scores.tolist()
+        self._hardness = {sample: score if setting.inputs.difficulty.high_is_hard else -score for sample, score in enumerate(scores)}
         left = self.config.ipc - first
         self._shares = [left // self.config.iterations + (k < left % self.config.iterations) for k in range(self.config.iterations)]
 

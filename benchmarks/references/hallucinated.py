@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from benchmarks.references.parts import Reference, plain_layers
-from bilp.distill.loops.haba import draw_pairs, draw_steps
+from bilp.distill.loops.haba import draw_base_steps, draw_pairs
 from bilp.distill.loops.mtt import draw_trajectory
 from bilp.distill.step.hallucinators import initial_hallucinators
 from bilp.distill.step.setting import Setting
@@ -74,8 +74,8 @@ class HallucinatedReference(Reference):
     def iteration(self, t: int) -> None:
         """See Reference."""
         settings, own, kind = self.config.trajectory, self.config.hallucinators, self.images.dtype
-        assert self.setting.experts is not None
-        piece = draw_trajectory(self.setting, self.setting.experts, t)
+        assert self.setting.inputs.experts is not None
+        piece = draw_trajectory(self.setting, self.setting.inputs.experts, t)
         start, target = ([value.to(kind) for value in values] for values in (piece.start, piece.target))
         rate = self.step_size.to(kind, copy=True).requires_grad_()
         images = self.drawn()
@@ -99,7 +99,7 @@ class HallucinatedReference(Reference):
     def _trained(self, start: list[Tensor], images: Tensor, rate: Tensor, t: int) -> list[Tensor]:
         """The parameters after all steps."""
         names, weights = [name for name, _ in self.network.named_parameters()], [value.clone().requires_grad_() for value in start]
-        for step in draw_steps(self.setting, len(images), t):
+        for step in draw_base_steps(self.setting, len(images), t):
             logits = functional_call(self.network, dict(zip(names, weights, strict=True)), (augment.apply(images[step.rows], step.params),))
             gradient = torch.autograd.grad(functional.cross_entropy(logits, self.labels[step.rows]), weights, create_graph=True)
             weights = [value - rate * part for value, part in zip(weights, gradient, strict=True)]

@@ -29,8 +29,8 @@ class TrajectoryReference(Reference):
     def iteration(self, t: int) -> None:
         """See Reference."""
         settings, kind = self.config.trajectory, self.images.dtype
-        assert self.setting.experts is not None
-        piece = draw_trajectory(self.setting, self.setting.experts, t)
+        assert self.setting.inputs.experts is not None
+        piece = draw_trajectory(self.setting, self.setting.inputs.experts, t)
         start, target = ([value.to(kind) for value in values] for values in (piece.start, piece.target))
         leaf, rate = self.images.clone().requires_grad_(), self.step_size.to(kind, copy=True).requires_grad_()
         end = self._trained(start, leaf, rate, t)

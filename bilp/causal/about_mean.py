@@ -5,6 +5,8 @@ The mean may be that of more samples than are measured, such as a whole class: a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,16 @@ from bilp.matching import Matching, Vectors
 from bilp.nets import Network
 
 
+@dataclass(frozen=True)
+class MeanVector:
+    """The mean of the vectors of some samples."""
+
+    blocks: Vectors
+    """mu, blocks `[...]`."""
+    count: int
+    """Samples that it is the mean of."""
+
+
 class AboutMean:
     """Effects on the synthetic images of a class of the samples behind a mean vector."""
 
@@ -25,8 +37,7 @@ class AboutMean:
         network: Network,
         synthetic: Pair,
         augment: Augment,
-        mean: Vectors,
-        count: int,
+        mean: MeanVector,
         measured: int,
         byte_budget: int,
     ) -> None:
@@ -37,15 +48,14 @@ class AboutMean:
             network: must stay as it is.
             synthetic: stored images `[M, C, H, W]`, and one label for each image that `augment` makes of them.
             augment: from stored images to those that enter the network.
-            mean: mu, blocks `[...]`.
-            count: samples that it is the mean of.
+            mean: that of all samples of which one is left out.
             measured: of how many the effect will be asked for, about.
             byte_budget: bytes that products with the Jacobian may hold.
         """
-        if count < 2:
+        if mean.count < 2:
             raise ConfigError("the effect of a single sample is not defined: give at least two samples of the class")
         nothing = (synthetic[0][:0], synthetic[1][:0])
-        self._matching, self._mean, self._count = matching, mean, count
+        self._matching, self._mean = matching, mean
         self._side = Synthetic(matching, network, [ClassBatch(nothing, synthetic, augment)], byte_budget, measured)
 
     def norms(self, phi: Vectors) -> Tensor:
@@ -66,4 +76,4 @@ class AboutMean:
         return torch.stack([own @ cotangents.flatten(1).T for own, cotangents in pairs]).sum(dim=0)
 
     def _differences(self, phi: Vectors) -> Vectors:
-        return cotangent_differences(self._matching, self._mean, phi, self._side.psi_of(0), self._count)
+        return cotangent_differences(self._matching, self._mean.blocks, phi, self._side.psi_of(0), self._mean.count)

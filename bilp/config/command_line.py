@@ -22,6 +22,7 @@ from bilp.config.defaults import NETWORK_PATHS
 from bilp.config.distill import DistillConfig
 from bilp.config.explain import EXPLAINED, choices, problems, similar, told_defaults
 from bilp.config.former import former_paths
+from bilp.config.methods import either
 from bilp.config.methods.plugin import plugin_models
 from bilp.config.methods.spec import PLUGIN, PluginConfig
 from bilp.config.nested import merge, merge_all, nest
@@ -79,8 +80,8 @@ class _Parser(ArgumentParser):
         """One clear line instead of the usage of a hundred settings."""
         unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
         loose = re.search(r"unrecognized arguments: (?!-)(\S+)", message)
-        meant = similar(unknown[1]) if unknown else None
-        hint = f"did you mean --{meant}?" if meant else "--help all lists every setting"
+        meant = similar(unknown[1]) if unknown else []
+        hint = f"did you mean {either(f'--{path}' for path in meant)}?" if meant else "--help all lists every setting"
         if loose and (joined := self._joined(loose[1])):
             hint = f"separate the values of a list by commas: {joined}"
         elif loose and loose[1].endswith("/"):

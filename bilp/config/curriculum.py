@@ -32,7 +32,7 @@ class CurriculumConfig(Frozen):
     dropped_from: tuple[Count, ...] = (41, 61)
     """... and the epochs, counted from 0, from which on each of them does."""
     score: ScoreConfig = ScoreConfig()
-    """How samples are scored; trials of the same settings are those of static scoring."""
+    """How samples are scored, by the seed and arithmetic of static scoring; trials of the same settings are the same ones."""
 
     @model_validator(mode="after")
     def _stages_follow(self) -> Self:

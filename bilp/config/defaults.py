@@ -185,8 +185,10 @@ def _turned_keep(dials: Dials) -> tuple[str, dict[str, Any]]:
     return ("", {}) if found is None or found[2] is None else (found[0], {"keep": found[2]})
 
 
+# The settings that say how experts learn, where a method or a user asks for more than all samples in every epoch.
+CURRICULUM = "experts.curriculum"
 # Where a network may be given by its name alone.
-NETWORK_PATHS = ("score.network", "distill.network", "evaluate.teacher.network")
+NETWORK_PATHS = ("score.network", "distill.network", "evaluate.teacher.network", "experts.curriculum.score.network")
 
 
 def complete(given: Mapping[str, Any]) -> Completion:
@@ -241,6 +243,8 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
     settled = read(Settled, completion.values)
     for path, value in _depths(completion.values, settled, own):
         completion = completion.under(nest(path, value), USUAL.format(settled.source))
+    for path, value, origin in _scored_alike(settled, own):
+        completion = completion.under(nest(path, value), origin)
     settled = read(Settled, completion.values)
     if settled.pool is not None and "evaluate.networks" not in own:
         networks = POOLS[settled.pool].networks(settled.network.model_dump())
@@ -264,11 +268,26 @@ def _depths(values: Mapping[str, Any], settled: Settled, own: Set[str]) -> Itera
         return name in NETWORKS and "depth" in NETWORKS[name].reads and "depth" not in network
 
     for path in NETWORK_PATHS:
-        if shaped(get(values, path) or {}):
+        unused = path.startswith(f"{CURRICULUM}.") and settled.curriculum is None
+        if not unused and shaped(get(values, path) or {}):
             yield f"{path}.depth", depth
     networks = get(values, "evaluate.networks") or [{}]
     if settled.pool is None and "evaluate.networks" not in own and any(map(shaped, networks)):
         yield "evaluate.networks", [{**network, "depth": depth} if shaped(network) else network for network in networks]
+
+
+def _scored_alike(settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any, str]]:
+    """Path, value and origin of what the scoring for a curriculum of experts, where there is one, has in common with static scoring.
+
+    So dials reach both, trials of the same settings are trained once, and a study that draws scores anew draws all of them anew.
+    """
+    if settled.curriculum is None:
+        return
+    followed = {"seed": settled.score_seed, "gpu": settled.score_gpu, "gpu_revision": settled.score_gpu_revision}
+    for name, value in followed.items():
+        path = f"{CURRICULUM}.score.{name}"
+        if path not in own:
+            yield path, value, f"score.{name} (trials are shared)"
 
 
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,12 +318,17 @@ LIMITED = (
     ("distill.rounds", 10, "distill.iterations"),
     ("score.init_epochs", 5, "score.epochs"),
     ("score.early_to", 5, "score.epochs"),
+    ("experts.curriculum.score.init_epochs", 5, "experts.curriculum.score.epochs"),
 )
 
 
 def _within_limits(values: Mapping[str, Any], settled: Settled) -> Iterator[tuple[str, int, str]]:
     there = {path for path, _ in leaves(values)}
-    whole = {"distill.iterations": settled.iterations, "score.epochs": settled.score_epochs}
+    whole = {
+        "distill.iterations": settled.iterations,
+        "score.epochs": settled.score_epochs,
+        "experts.curriculum.score.epochs": settled.curriculum_epochs,
+    }
     for path, default, limit in LIMITED:
         most = whole[limit]
         if path not in there and most is not None and most < default:

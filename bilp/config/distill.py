@@ -43,9 +43,8 @@ class DistillConfig(Frozen):
     later = frozenset(
         {
             *(PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"),
-            *("inversion", "class_statistics", "memories", "hallucinators", "regression", "random_features", "real_part", "curriculum"),
-            "residual",
-            "teacher_samples",
+            *("inversion", "class_statistics", "memories", "hallucinators", "regression", "random_features", "real_part"),
+            *("residual", "coarse_to_fine", "teacher_samples"),
         }
     )
     by_rule = SHARED | {
@@ -133,7 +132,7 @@ class DistillConfig(Frozen):
     """Settings of rfad alone."""
     real_part: RealPartConfig = RealPartConfig()
     """Real images in the set that stay as they are."""
-    curriculum: CoarseToFineConfig = CoarseToFineConfig()
+    coarse_to_fine: CoarseToFineConfig = CoarseToFineConfig()
     """Settings of ccfs alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""

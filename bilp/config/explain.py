@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from bilp.config.base import Frozen, Told
 from bilp.config.defaults import DIAL_PATHS, GIVEN, RECIPE, complete
+from bilp.config.methods import either
 from bilp.config.methods.plugin import plugin_models
 from bilp.config.methods.spec import PLUGIN
 from bilp.config.nested import inline, leaves
@@ -29,6 +30,8 @@ MOST_PROBLEMS = 20  # lines about wrong values; who has more has the wrong file
 NAMED = ("literal_error", "enum")
 """Types of errors about a value that is none of those which the message quotes."""
 _QUOTED = re.compile(r"'([^']*)'")
+ALIKE = 0.7  # how similar a path is, of 1, that is taken for a misspelling
+MOST_MEANT = 3  # settings of which one may be meant
 MOST_SHOWN = 200  # characters of a wrong value
 
 
@@ -107,10 +110,10 @@ def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
 
 def _line(item: Mapping[str, Any], path: str, origin: str) -> str:
     if item["type"] == "extra_forbidden":
-        meant = similar(path)
-        if meant == path:  # one key with dots in it, which only a command line takes apart
+        settings = similar(path, item["input"] if isinstance(item["input"], Mapping) else ())
+        if settings == [path]:  # one key with dots in it, which only a command line takes apart
             return f"{path}: write settings of a stage below its name, {inline(path, item['input'])}"
-        return f"{path}: no such setting; " + (f"did you mean {meant}?" if meant else "--explain lists them all")
+        return f"{path}: no such setting; " + (f"did you mean {either(settings)}?" if settings else "--explain lists them all")
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "value_error":  # written by the models: names its values itself
         return f"{path}: {message}" if path else message
@@ -128,12 +131,33 @@ def _shortened(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
-def similar(path: str) -> str | None:
-    """The setting whose path looks most like this one (positions in lists do not count), or None."""
+def similar(path: str, below: Collection[str] = ()) -> list[str]:
+    """The settings of which one is probably meant by a path that is none: the one that looks most like it (positions in lists do not
+    count) or, where it names no group, the groups beside it that have what was given in it. Empty where none comes near.
+
+    `below` are the names that were given in it, if it was given as a group.
+    """
     wanted = ".".join(part for part in path.split(".") if not part.isdigit())
-    known = [*_paths(PipelineConfig), *(path for model in plugin_models() for path in _paths(model, f"distill.{PLUGIN}."))]
-    close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.7)
-    return close[0] if close else None
+    known = {*_paths(PipelineConfig), *(path for model in plugin_models() for path in _paths(model, f"distill.{PLUGIN}."))}
+    group, _, name = wanted.rpartition(".")
+    found: list[str] = []
+    if below:
+        found = _groups(wanted, below, known)
+    elif group and group not in known:
+        found = [path for other in _groups(group, (name,), known) if (path := f"{other}.{name}") in known]
+    return found or difflib.get_close_matches(wanted, known, n=1, cutoff=ALIKE)
+
+
+def _groups(wanted: str, below: Collection[str], known: Collection[str]) -> list[str]:
+    """The group beside the wanted one that looks like it, or else those that have all names given in it, unless they are many."""
+    above = wanted.rpartition(".")[0]
+    parents = {path.rpartition(".")[0] for path in known}
+    beside = {group.rpartition(".")[2]: group for group in sorted(parents) if group and group.rpartition(".")[0] == above}
+    fitting = {name: group for name, group in beside.items() if all(f"{group}.{inner}" in known for inner in below)}
+    for groups in (fitting, beside):
+        if close := difflib.get_close_matches(wanted.rpartition(".")[2], groups, n=1, cutoff=ALIKE):
+            return [groups[close[0]]]
+    return list(fitting.values()) if len(fitting) <= MOST_MEANT else []
 
 
 def _paths(model: type[BaseModel], prefix: str = "") -> list[str]:

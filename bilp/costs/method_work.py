@@ -59,9 +59,9 @@ def crops(of: Iteration) -> list[Work]:
     return [Work("real", of.real, FORWARD, stored=True)]
 
 
-def curriculum(of: Iteration) -> list[Work]:
+def coarse_to_fine(of: Iteration) -> list[Work]:
     """CCFS: a network is trained on the set so far with the teacher's answers, and both look at all real samples; a mean over rounds."""
-    config, settings = of.config, of.config.curriculum
+    config, settings = of.config, of.config.coarse_to_fine
     sizes = [settings.begins(config.ipc)]
     for number in range(config.iterations - 1):
         sizes.append(sizes[-1] + settings.added(config.ipc, config.iterations, number))

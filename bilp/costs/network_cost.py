@@ -13,10 +13,10 @@ from bilp.config import NetworkConfig
 from bilp.config.arithmetics import ARITHMETICS
 from bilp.config.shapes import Shape
 from bilp.costs.gpu_profiles import GpuProfile
-from bilp.errors import ConfigError
 from bilp.nets.build import build
+from bilp.nets.flat_values import values_of
 from bilp.nets.network import Network, parameter_count
-from bilp.nets.supplied_encoder import encoder_without_weights
+from bilp.nets.supplied_encoder import encoder_without_weights, takes_images
 
 TRAFFIC = 7.25
 """Bytes that a forward pass moves over those of the outputs of its convolutions: these are written once, read twice by the norm and
@@ -63,15 +63,11 @@ def encoder_cost(name: str, side: int, shape: Shape, classes: int) -> NetworkCos
         shape: Of a sample.
         classes: Of the data set.
     """
+    setting = "distill.linear.encoder"
     with torch.device("meta"):
-        encoder = encoder_without_weights(name, shape, classes, side)
-    try:
+        encoder = encoder_without_weights(name, shape, classes, side, setting)
+    with takes_images(name, shape, side, setting):
         return _measured(encoder, shape)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"distill.linear.encoder {name} takes no images of side {side or max(shape[-2:])} ({error}): set distill.linear.side to the "
-            "one that it was trained on, such as 224"
-        ) from error
 
 
 @cache
@@ -95,6 +91,6 @@ def _measured(network: Network, shape: Shape) -> NetworkCost:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network.to("meta").eval()(torch.empty(1, *shape, device="meta"))
-    statistics = sum(buffer.numel() for buffer in network.buffers() if buffer.is_floating_point())
+    values = sum(tensor.numel() for tensor in values_of(network))
     features = network.classifier.in_features
-    return NetworkCost(parameters, counter.get_total_flops(), sum(convolved), sum(maps), features, parameters + statistics)
+    return NetworkCost(parameters, counter.get_total_flops(), sum(convolved), sum(maps), features, values)

@@ -26,7 +26,7 @@ from bilp.distill.step.divergence import Guard
 from bilp.distill.step.frozen_encoder import Supplied
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.sample_scores import score_pools
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.evaluate.linear_probe import Encoder, load_encoder
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.stacked_training import networks_at_once
@@ -115,7 +115,8 @@ def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed,
     teacher = _stored_teacher(config, data, device) if method.needs_teacher else None
     supplied = Supplied(encoder_of(distill, data.dataset)) if distill.linear.weights is not None else None
     even = Difficulty(torch.zeros(len(data.dataset.train), dtype=torch.float64), high_is_hard=True)  # which no time depends on
-    setting = Setting.assemble(distill, reselect, data.pool, device, experts, data.few, teacher=teacher, supplied=supplied, difficulty=even)
+    inputs = RunInputs(experts, teacher=teacher, supplied=supplied, difficulty=even)
+    setting = Setting.assemble(distill, reselect, data.pool, device, inputs, data.few)
     network = speed.distilled_with(distill, config.evaluate.teacher.network)
     step = iteration_of(short, counts, data.few, network, speed)
 

@@ -89,7 +89,15 @@ def _held_experts(config: PipelineConfig, speed: Speed) -> int:
 
 
 def works_of(run: PlannedRun, pool: Counts, classes: range, network: NetworkCost, speed: Speed) -> list[Work]:
-    """All that a run does to samples, of which so many of each class take part; nothing where no formula says so."""
+    """All that a run does to samples; nothing where no formula says so.
+
+    Args:
+        run: the run as it is planned.
+        pool: real samples that take part, of every class.
+        classes: those that are distilled.
+        network: that its samples pass.
+        speed: of the device, on the data set.
+    """
     distill = run.distill
     step = iteration_of(run, pool, classes, network, speed)
     works = [each.times(distill.iterations) for each in step]
@@ -101,7 +109,7 @@ def works_of(run: PlannedRun, pool: Counts, classes: range, network: NetworkCost
 
 
 def iteration_of(run: PlannedRun, pool: Counts, classes: range, network: NetworkCost, speed: Speed) -> list[Work]:
-    """What an iteration does, by the formula of the method; nothing where there is none."""
+    """What an iteration does, by the formula of the method; nothing where there is none. The arguments are those of `works_of`."""
     return _by_formula(METHODS[run.distill.method].work, run, pool, classes, network, speed)
 
 
@@ -123,7 +131,15 @@ def vector_cost(step: list[Work]) -> float:
 
 
 def measured_works(run: PlannedRun, pool: Counts, vector: float, network: NetworkCost, speed: Speed) -> list[Work]:
-    """Samples whose effect is measured: at the beginning of each round those whose turn it is, and at intervals a batch."""
+    """Samples whose effect is measured: at the beginning of each round those whose turn it is, and at intervals a batch.
+
+    Args:
+        run: the run as it is planned.
+        pool: real samples that take part, of each class that is distilled.
+        vector: forward passes that the vector of a sample costs.
+        network: that samples pass.
+        speed: of the device, on the data set.
+    """
     reselect, distill = run.reselect, run.distill
 
     def measured(samples: int, together: int) -> Work:

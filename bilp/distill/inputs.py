@@ -78,7 +78,15 @@ def open_start(run_uri: str, run: Run, pool: RealPool) -> Tensor | None:
 
 
 def first_state(run_uri: str, run: Run, pool: RealPool, classes: range | None = None, device: torch.device | str = "cpu") -> DistillState:
-    """The state before the first iteration, of all classes or of some; `device` is where experts are asked, if any are."""
+    """The state before the first iteration.
+
+    Args:
+        run_uri: the run.
+        run: its record.
+        pool: its real samples.
+        classes: whose images are part of it; without them all.
+        device: where experts are asked, if any are.
+    """
     experts = open_experts(run_uri, run) if asks_experts(run.distill) else None
     difficulty, start = open_difficulty(run_uri, run, pool), open_start(run_uri, run, pool)
     return initial_state(run.distill, pool, classes, experts, device, difficulty, start)

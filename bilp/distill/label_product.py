@@ -8,7 +8,7 @@ from bilp.artifacts.publication import Content
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.datm import LABELS
-from bilp.distill.soft_labels import FILE, exact_labels
+from bilp.distill.soft_labels import exact_labels, label_content
 from bilp.distill.step.state import DistillState
 
 
@@ -20,5 +20,4 @@ def product(state: DistillState, config: DistillConfig, pool: RealPool) -> tuple
         config: settings of the run.
         pool: its real samples.
     """
-    data, stated = exact_labels(state.method[LABELS])
-    return {FILE: data}, {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
+    return label_content(*exact_labels(state.method[LABELS]))

@@ -8,7 +8,7 @@ from bilp.artifacts.publication import Content
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.inversion import LOGITS
-from bilp.distill.soft_labels import FILE, soft_labels
+from bilp.distill.soft_labels import teacher_files
 from bilp.distill.step.state import DistillState
 from bilp.errors import DamagedArtifact
 
@@ -23,10 +23,8 @@ def product(state: DistillState, config: DistillConfig, pool: RealPool) -> tuple
         config: settings of the run.
         pool: its real samples.
     """
-    settings = config.inversion
-    if settings.soft_labels == "none":
+    if config.inversion.soft_labels == "none":
         return {}, {}
     if LOGITS not in state.method:
         raise DamagedArtifact("the state of the last round holds no answers of the teacher: run that round again")
-    data, stated = soft_labels(state.method[LOGITS], settings.few, settings.temperature)
-    return {FILE: data}, {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
+    return teacher_files(state.method[LOGITS], config.inversion)

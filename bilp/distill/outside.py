@@ -19,11 +19,11 @@ from torch import Tensor
 from bilp.config import DistillConfig
 from bilp.data.store import Dataset
 from bilp.distill.step.frozen_encoder import Supplied
-from bilp.errors import ConfigError, DataError, IncompatibleArtifact
-from bilp.nets.supplied_encoder import SuppliedEncoder, supplied_encoder
+from bilp.errors import DataError, IncompatibleArtifact
+from bilp.nets.supplied_encoder import SuppliedEncoder
 from bilp.storage import objects
 from bilp.storage.uris import as_uri
-from bilp.teachers.weights_file import read_weights
+from bilp.teachers.encoder_file import EncoderFile
 
 ROLES = {"encoder": "weights", "features": "features"}
 """Settings of `distill.linear` that say where files lie, by what the files are to a run."""
@@ -85,7 +85,7 @@ def check_supplied(distill: DistillConfig, dataset: Dataset) -> None:
     if distill.linear.weights is None:
         return
     encoder = encoder_of(distill, dataset)
-    _require_fit(encoder, distill, dataset)
+    _encoder_file(distill).require_fit(encoder, dataset)
     table = features_of(distill, dataset, encoder.classifier.in_features)
     if table is None:
         return
@@ -102,27 +102,16 @@ def check_supplied(distill: DistillConfig, dataset: Dataset) -> None:
         )
 
 
-def _require_fit(encoder: SuppliedEncoder, distill: DistillConfig, dataset: Dataset) -> None:
-    """Raise ConfigError for an encoder that images of this side do not pass: some take one side alone, others none below a least one."""
-    linear = distill.linear
-    try:
-        with torch.no_grad():
-            encoder.embed(torch.zeros(2, *dataset.shape))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"distill.linear.encoder {linear.encoder} takes no images of side {linear.side or max(dataset.shape[-2:])} ({error}): "
-            "set distill.linear.side to the one that it was trained on, such as 224"
-        ) from error
-
-
 def encoder_of(distill: DistillConfig, dataset: Dataset) -> SuppliedEncoder:
-    """The encoder with the weights of the settings. Raises DataError for a file that is none of weights, or of those of another network."""
+    """The encoder with the weights of the settings. Raises what `bilp.teachers.encoder_file.EncoderFile.load` does."""
+    return _encoder_file(distill).load(dataset)
+
+
+def _encoder_file(distill: DistillConfig) -> EncoderFile:
     linear = distill.linear
     assert linear.weights is not None
     assert linear.encoder is not None
-    tensors = read_weights(as_uri(linear.weights))
-    normalization = (dataset.mean, dataset.std)
-    return supplied_encoder(linear.encoder, tensors, linear.weights, normalization, dataset.shape, dataset.classes, linear.side)
+    return EncoderFile(linear.encoder, linear.weights, linear.side, "distill.linear.encoder")
 
 
 def features_of(distill: DistillConfig, dataset: Dataset, width: int) -> Tensor | None:

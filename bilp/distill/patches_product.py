@@ -18,7 +18,7 @@ from bilp.artifacts.tables import declare
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.crops import BOXES, IDS, LOGITS, SCORES, tiles_of_class
-from bilp.distill.soft_labels import FILE, soft_labels
+from bilp.distill.soft_labels import teacher_files
 from bilp.distill.step.state import DistillState
 
 TABLE = "tiles.parquet"
@@ -52,11 +52,8 @@ def product(state: DistillState, config: DistillConfig, pool: RealPool) -> tuple
         config: settings of the run.
         pool: its real samples.
     """
-    files: dict[str, Content] = {TABLE: encode(tile_table(state.method, config, pool), TILES, {"stage": "tiles"})}
-    if config.patches.soft_labels == "none":
-        return files, {}
-    files[FILE], stated = soft_labels(state.method[LOGITS], config.patches.few, config.patches.temperature)
-    return files, {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
+    labels, facts = teacher_files(state.method[LOGITS], config.patches)
+    return {TABLE: encode(tile_table(state.method, config, pool), TILES, {"stage": "tiles"}), **labels}, facts
 
 
 def tile_table(carried: Mapping[str, torch.Tensor], config: DistillConfig, pool: RealPool) -> pa.Table:

@@ -22,7 +22,7 @@ from bilp.distill.step.divergence import Guard
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.reselection import Decision, reselect
 from bilp.distill.step.round_bounds import bounds
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
@@ -63,10 +63,9 @@ def _reselect(part: Part, round: int, device: torch.device | str, progress: Prog
     run_uri, run = part.run_uri, part.run
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, (RESELECT, round), device, progress)
-    pretrained = open_pretrained(run_uri, run)
-    supplied = open_supplied(run.distill, pool.dataset, run.parents)
-    given = (pretrained, open_teacher(run_uri, run), supplied)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), *given)
+    pretrained, supplied = open_pretrained(run_uri, run), open_supplied(run.distill, pool.dataset, run.parents)
+    inputs = RunInputs(pretrained=pretrained, teacher=open_teacher(run_uri, run), supplied=supplied)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, inputs, part.classes(pool.classes))
     pruner = new_pruner(run, pool)
     if before.pruner:
         pruner.load(before.pruner, setting.classes)
@@ -109,10 +108,14 @@ def _advance(part: Part, round: int, device: torch.device | str, progress: Progr
     _, stop = bounds(run.distill, round)
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, (kind, round), device, progress)
-    experts, pretrained, teacher = open_experts(run_uri, run), open_pretrained(run_uri, run), open_teacher(run_uri, run)
-    supplied, classes = open_supplied(run.distill, pool.dataset, run.parents), part.classes(pool.classes)
-    difficulty = open_difficulty(run_uri, run, pool)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, classes, pretrained, teacher, supplied, difficulty)
+    inputs = RunInputs(
+        experts=open_experts(run_uri, run),
+        pretrained=open_pretrained(run_uri, run),
+        teacher=open_teacher(run_uri, run),
+        supplied=open_supplied(run.distill, pool.dataset, run.parents),
+        difficulty=open_difficulty(run_uri, run, pool),
+    )
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, inputs, part.classes(pool.classes))
     pruner = None
     if run.reselect.active:
         pruner = new_pruner(run, pool)

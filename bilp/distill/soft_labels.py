@@ -8,14 +8,16 @@ exp(z / T) over these, so that at T they have, together, the share that they had
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SoftLabelFacts, SyntheticFacts
+from bilp.artifacts.publication import Content
 from bilp.artifacts.tensors import Form, decode_tensors, encode_tensors, require_tensors
+from bilp.config.label_storage import LabelStorage
 from bilp.errors import DamagedArtifact
 from bilp.storage.verification import again
 
@@ -84,6 +86,18 @@ def soft_labels(logits: Tensor, few: int | None, temperature: float) -> tuple[by
         "bytes": len(data),
     }
     return data, facts.model_copy(update=measured)
+
+
+def teacher_files(logits: Tensor, settings: LabelStorage) -> tuple[dict[str, Content], dict[str, Any]]:
+    """The file by name, and the facts, of a teacher's answers `[N, C]` in the form of the settings; both empty where they say none."""
+    if settings.soft_labels == "none":
+        return {}, {}
+    return label_content(*soft_labels(logits, settings.top_k if settings.soft_labels == "top_k" else None, settings.temperature))
+
+
+def label_content(data: bytes, stated: SoftLabelFacts) -> tuple[dict[str, Content], dict[str, Any]]:
+    """The file of soft labels by name, and what a manifest states of it."""
+    return {FILE: data}, {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
 
 
 def exact_labels(logits: Tensor) -> tuple[bytes, SoftLabelFacts]:

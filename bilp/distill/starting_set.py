@@ -1,4 +1,4 @@
-"""The finished synthetic set that a run starts from, if its settings name one (`distill.curriculum.start`).
+"""The finished synthetic set that a run starts from, if its settings name one (`distill.coarse_to_fine.start`).
 
 A run's key covers the set's own key, not where it lies; the place is a field of the run's record, as those of its other inputs.
 """
@@ -19,7 +19,7 @@ from bilp.storage.objects import as_uri
 
 def starting_uri(distill: DistillConfig) -> str | None:
     """Where the set lies: the one at the place that the settings name, or that of the run there. None if a method starts otherwise."""
-    named = distill.curriculum.start
+    named = distill.coarse_to_fine.start
     if named is None or not METHODS[distill.method].begins:
         return None
     place = as_uri(named)
@@ -28,7 +28,7 @@ def starting_uri(distill: DistillConfig) -> str | None:
 
 def without_start(distill: DistillConfig) -> DistillConfig:
     """The same settings but for the place of the set."""
-    return distill.model_copy(update={"curriculum": distill.curriculum.model_copy(update={"start": None})})
+    return distill.model_copy(update={"coarse_to_fine": distill.coarse_to_fine.model_copy(update={"start": None})})
 
 
 def open_starting(uri: str, distill: DistillConfig, dataset: Dataset) -> Artifact:
@@ -38,10 +38,11 @@ def open_starting(uri: str, distill: DistillConfig, dataset: Dataset) -> Artifac
     per class, of images that stand for several, or with a real part.
     """
     artifact = open_artifact(uri, SYNTHETIC, expect={"dataset": dataset.fingerprint})
-    facts, first = artifact.stated(SyntheticFacts), distill.curriculum.begins(distill.ipc)
+    facts, first = artifact.stated(SyntheticFacts), distill.coarse_to_fine.begins(distill.ipc)
     if facts.ipc < first:
         raise ConfigError(
-            f"{uri} has {facts.ipc} images of each class, and {first} of {distill.ipc} are to come from it: lower distill.curriculum.share"
+            f"{uri} has {facts.ipc} images of each class, and {first} of {distill.ipc} are to come from it: "
+            "lower distill.coarse_to_fine.share"
         )
     if (facts.decode or {}).get("factor", 1) != 1:
         raise ConfigError(f"the images of {uri} stand for several ones each: start from a set of decode.factor 1")

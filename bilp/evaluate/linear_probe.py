@@ -19,11 +19,8 @@ from bilp.artifacts.artifact import content_key
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.encoder import EncoderConfig
 from bilp.data import Dataset
-from bilp.errors import ConfigError
 from bilp.nets import Network, label
-from bilp.nets.supplied_encoder import SuppliedEncoder, supplied_encoder
-from bilp.storage.uris import as_uri
-from bilp.teachers.weights_file import read_weights
+from bilp.teachers.encoder_file import EncoderFile
 from bilp.training.train import ImageSet, images_at_once
 
 DEVIATION = 0.01
@@ -86,22 +83,10 @@ def load_encoder(config: EncoderConfig, dataset: Dataset, device: str = "cpu") -
     """
     assert config.name is not None
     assert config.weights is not None
-    tensors, normalization = read_weights(as_uri(config.weights)), (dataset.mean, dataset.std)
-    told = (normalization, dataset.shape, dataset.classes, config.side, "evaluate.encoder.name")
-    network = supplied_encoder(config.name, tensors, config.weights, *told)
-    _require_fit(network, config, dataset)
+    file = EncoderFile(config.name, config.weights, config.side, "evaluate.encoder.name")
+    network = file.load(dataset)
+    file.require_fit(network, dataset)
     return Encoder(network.to(device), f"{config.name} {config.side} {config.checksum}")
-
-
-def _require_fit(network: SuppliedEncoder, config: EncoderConfig, dataset: Dataset) -> None:
-    try:
-        with torch.no_grad():
-            network.embed(torch.zeros(2, *dataset.shape))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"evaluate.encoder.name {config.name} takes no images of side {config.side or max(dataset.shape[-2:])} ({error}): "
-            "set evaluate.encoder.side to the one that it was trained on, such as 224"
-        ) from error
 
 
 _features: OrderedDict[str, ImageSet] = OrderedDict()

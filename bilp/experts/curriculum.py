@@ -25,7 +25,15 @@ Samples = Callable[[int], Tensor]
 
 
 def scored(dataset_uri: str, config: CurriculumConfig, root: str, device: str = "cpu", progress: Progress = silent) -> str:
-    """The URI of the summary of the curriculum's scores, whose trials are trained if they are not there."""
+    """The URI of the summary of the curriculum's scores, whose trials are trained if they are not there.
+
+    Args:
+        dataset_uri: the data set, all of whose training samples are scored.
+        config: the curriculum; it has a criterion.
+        root: storage root.
+        device: where trials are trained.
+        progress: told of each trial.
+    """
     for trial in range(config.score.trials):
         score_trial(dataset_uri, config.score, trial, root, device, progress)
     return summarize(dataset_uri, config.score, root)

@@ -205,7 +205,15 @@ def descend(weights: Vectors, rate: Tensor, gradient: Vectors) -> Vectors:
 
 
 def loss_gradient(network: Network, weights: Vectors, batch: Tensor, labels: Tensor, create_graph: bool) -> Vectors:
-    """Gradient of the mean cross-entropy with respect to `weights`, which need gradients; `labels` as in `Gradient`, of the batch."""
+    """Gradient of the mean cross-entropy of a batch with respect to parameters.
+
+    Args:
+        network: whose parameters are replaced by the weights.
+        weights: parameters in its order, which need gradients.
+        batch: images `[n, C, H, W]` as they enter.
+        labels: theirs, as in `Gradient`.
+        create_graph: whether the gradient will be differentiated.
+    """
     names = [name for name, _ in network.named_parameters()]
     with torch.enable_grad():
         loss = functional.cross_entropy(functional_call(network, dict(zip(names, weights, strict=True)), (batch,)), targets(labels))

@@ -1,12 +1,13 @@
 """An encoder that a user supplies: a network of torchvision with weights of their own, in front of it what such networks expect.
 
-Features are what its last linear layer sees. Weights are read by `bilp.distill.outside`; none come with this program.
+Features are what its last linear layer sees. Weights are read by `bilp.teachers.encoder_file`; none come with this program.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ def supplied_encoder(
     shape: Sequence[int],
     classes: int,
     side: int,
-    setting: str = "distill.linear.encoder",
+    setting: str,
 ) -> SuppliedEncoder:
     """The encoder, with a classifier for `classes`, in evaluation mode and without gradients of its weights.
 
@@ -100,17 +101,37 @@ def supplied_encoder(
     return _without_head(network, head, layer, classes, prepare)
 
 
-def encoder_without_weights(
-    name: str, shape: Sequence[int], classes: int, side: int, setting: str = "distill.linear.encoder"
-) -> SuppliedEncoder:
+def encoder_without_weights(name: str, shape: Sequence[int], classes: int, side: int, setting: str) -> SuppliedEncoder:
     """The same encoder as its constructor leaves it, for its shapes: under `torch.device("meta")` nothing is computed.
 
     Raises ConfigError as `supplied_encoder`.
+
+    Args:
+        name: of a network of torchvision.
+        shape: of samples.
+        classes: of the data set.
+        side: of what the network sees; 0 leaves images as they are.
+        setting: the one that gave the name, for errors.
     """
     _require_images(name, shape, setting)
     network = _network(name, setting)
     prepare = Prepare(MEAN, STD, (shape[-2], shape[-1]), side)
     return _without_head(network, *_head(network, name, setting), classes, prepare)
+
+
+@contextmanager
+def takes_images(name: str, shape: Sequence[int], side: int, setting: str) -> Iterator[None]:
+    """While images pass an encoder: raise ConfigError where it takes none of this side, as some take one alone, others none below a least.
+
+    `name`, `shape`, `side` and `setting` are those of `supplied_encoder`; the setting of the side lies beside that of the name.
+    """
+    try:
+        yield
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"{setting} {name} takes no images of side {side or max(shape[-2:])} ({error}): "
+            f"set {setting.rpartition('.')[0]}.side to the one that it was trained on, such as 224"
+        ) from error
 
 
 def _require_images(name: str, shape: Sequence[int], setting: str) -> None:

@@ -22,6 +22,7 @@ from bilp.config.arm_entries import ARMS
 from bilp.config.base import as_recorded
 from bilp.config.explain import similar
 from bilp.config.given import MOST_COMBINATIONS, checked, require_few
+from bilp.config.methods import either
 from bilp.config.nested import get, merge, nest
 from bilp.errors import BilpError, ConfigError
 from bilp.studies.definition import Study
@@ -175,8 +176,8 @@ def _axis(name: str, values: Any, place: str) -> Iterator[Axis]:
     where = f"{place}: grid.{shown(name)}"
     if name.partition(".")[0] not in PipelineConfig.model_fields:
         if not isinstance(values, Mapping) or not values:
-            meant = similar(name)
-            hint = f"did you mean {meant}?" if meant and not isinstance(values, Mapping) else "write a name and settings for each value"
+            meant = [] if isinstance(values, Mapping) else similar(name)
+            hint = f"did you mean {either(meant)}?" if meant else "write a name and settings for each value"
             raise ConfigError(f"{where} is the name of no setting: {hint}")
         yield Axis(name, tuple(_point(where, title, settings) for title, settings in values.items()))
     elif isinstance(values, Mapping):

@@ -49,6 +49,13 @@ def soft_loss(logits: Tensor, teacher_logits: Tensor, temperature: float, mixed:
     Mean over the mini-batch. Without the factor temperature^2 of Hinton et al. 2015, as in SRe2L and RDED (under AdamW the scale of a
     loss matters little), or with it (`squared`), which keeps the size of the gradient whatever the temperature is. If the teacher has
     seen the images before CutMix, `mixed` says what that did.
+
+    Args:
+        logits: the student's.
+        teacher_logits: the teacher's, in the same shape.
+        temperature: what both are divided by.
+        mixed: what CutMix did to images that the teacher saw before it.
+        squared: whether the temperature's square is a factor.
     """
     target = (teacher_logits / temperature).softmax(-1)
     if mixed is not None:

@@ -238,11 +238,11 @@ VALIDATED = (
     "characteristic.*",
     "linear.*",
     "real_part.*",
-    "curriculum.*",
+    "coarse_to_fine.*",
 )
 SUPPLIED = frozenset(f"distill.linear.{name}" for name in ("encoder", "weights", "features"))
 """Settings that belong together, which are changed where a run is registered; its key is in those of all that follows."""
-NO_START = {"distill.curriculum.start": "no method but ccfs begins with a set, whose key is in that of the run"}
+NO_START = {"distill.coarse_to_fine.start": "no method but ccfs begins with a set, whose key is in that of the run"}
 READ_OF_RUNS = KEPT_ROUNDS | NO_START
 OF_RUNS = READ_OF_RUNS | TEACHER
 DISTILLING = "shapes the distillation that starts from the network, not its training"
@@ -334,7 +334,7 @@ def runs(world: World) -> dict[str, Case]:
             {"teacher": world.other_teacher, "ranking": world.other_selection, "selection": world.selection},
             left_out=off | KEPT_ROUNDS | TEACHER,
             read_anyway=validated | KEPT_ROUNDS.keys(),
-            given={"distill.curriculum.start": world.synthetic},
+            given={"distill.coarse_to_fine.start": world.synthetic},
         ),
         "rded": Case(
             Run(distill=asking, reselect=ReselectConfig(beta=0.0)),

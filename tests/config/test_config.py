@@ -77,6 +77,21 @@ def test_unknown_key_that_resembles_nothing_points_to_the_list() -> None:
     assert refusal({"zzzzzz": 1}) == ["zzzzzz: no such setting; --explain lists them all"]
 
 
+@pytest.mark.parametrize(
+    ("values", "path", "meant"),
+    [
+        ({"distill": {"curriculum": {"epochs": 20}}}, "distill.curriculum", "distill.coarse_to_fine"),
+        ({"distill": {"curriculum": {"share": 0.5, "epochs": 20}}}, "distill.curriculum", "distill.coarse_to_fine"),
+        ({"distill": {"curriculum": {"momentum": 0}}}, "distill.curriculum", "distill.coarse_to_fine or distill.hallucinators"),
+        ({"distill": {"idmm": {"networks": 3}}}, "distill.idmm", "distill.idm"),
+        ({"distil": {"curriculum": {}}}, "distil", "distill"),
+    ],
+    ids=str,
+)
+def test_an_unknown_group_is_told_with_those_beside_it_that_have_what_is_in_it(values: dict[str, Any], path: str, meant: str) -> None:
+    assert refusal(values) == [f"{path}: no such setting; did you mean {meant}?"]
+
+
 def test_unknown_key_inside_a_list_of_networks() -> None:
     assert refusal({"evaluate": {"networks": [{"widht": 3}]}}) == [
         "evaluate.networks.0.widht: no such setting; did you mean evaluate.networks.width?"
@@ -556,6 +571,11 @@ def test_networks_are_typed_by_name_by_settings_or_both() -> None:
     ("arguments", "message"),
     [
         (["--distill.iteration", "3"], "unrecognized arguments: --distill.iteration 3; did you mean --distill.iterations?"),
+        (
+            ["--distill.curriculum.momentum", "0"],
+            "unrecognized arguments: --distill.curriculum.momentum 0; did you mean --distill.coarse_to_fine.momentum or "
+            "--distill.hallucinators.momentum?",
+        ),
         (["--zzzzzzzz", "3"], "unrecognized arguments: --zzzzzzzz 3; --help all lists every setting"),
         (["--ipc"], "argument --ipc: expected one argument; --help all lists every setting"),
         (["--ipc", "x"], 'ipc = "x": input should be a valid integer, unable to parse string as an integer'),

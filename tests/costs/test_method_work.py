@@ -36,7 +36,7 @@ from bilp.distill.step.divergence import Guard
 from bilp.distill.step.frozen_encoder import Supplied
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.sample_scores import score_pools
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.evaluate import train_teacher
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.train_all import Plan, train_all
@@ -98,7 +98,7 @@ def assembled(config: DistillConfig, world: World, reselect: ReselectConfig) -> 
     method = METHODS[config.method]
     experts, teacher = world.experts if method.needs_experts else None, world.teacher if method.needs_teacher else None
     teacher = world.normed if method.inverts_teacher else teacher
-    return Setting.assemble(config, reselect, RealPool(world.dataset), "cpu", experts, teacher=teacher, difficulty=even(world))
+    return Setting.assemble(config, reselect, RealPool(world.dataset), "cpu", RunInputs(experts, teacher=teacher, difficulty=even(world)))
 
 
 def even(world: World) -> Difficulty:
@@ -153,7 +153,7 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "rfad": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 2, "transform_rate": 0.0}}),
     "rfad with one network": ("rfad", 0, {"ipc": 3, "random_features": {"networks": 1, "transform_rate": 0.0}}),
     "selmatch": ("selmatch", 0, {"ipc": 3, "trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
-    "ccfs": ("ccfs", 0, {"ipc": 4, "iterations": 2, "curriculum": {"share": 0.5, "epochs": 3, "batch_size": 64}}),
+    "ccfs": ("ccfs", 0, {"ipc": 4, "iterations": 2, "coarse_to_fine": {"share": 0.5, "epochs": 3, "batch_size": 64}}),
     "datm": ("datm", 1, {"ipc": 3, "trajectory": {"steps": 4, "expert_epochs": 1, "max_start": 0, "batch": 20}}),
     "tesla": ("tesla", 0, {"ipc": 3, "trajectory": {"steps": 3, "expert_epochs": 1, "max_start": 0}}),
 }
@@ -187,7 +187,7 @@ def test_an_encoder_that_is_supplied_takes_the_operations_that_its_formulas_say(
     counts = np.array([len(ids) for ids in world.dataset.train.by_class()])
     once, each = (sum(work.cost for work in of(run, counts, CLASSES, network, speed)) for of in (round_of, iteration_of))
     supplied = Supplied(encoder_of(config, world.dataset))
-    setting = Setting.assemble(config, run.reselect, RealPool(world.dataset), "cpu", supplied=supplied)
+    setting = Setting.assemble(config, run.reselect, RealPool(world.dataset), "cpu", RunInputs(supplied=supplied))
     state, guard = initial_state(config, setting.pool, CLASSES), Guard(0.01, world.dataset.class_names, float("nan"), "")
     with Operations() as operations:
         loop_for("lgm")(setting, state, 2, None, guard, silent)

@@ -14,7 +14,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.loops.crops import BOXES, IDS, LOGITS, SCORES, distill
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState
 from bilp.evaluate import train_teacher
 from bilp.nets.arithmetic import arithmetic
@@ -26,7 +26,7 @@ NARROW = NetworkConfig(width=8, depth=2)
 
 
 def run(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, device: str) -> DistillState:
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, teacher=teacher)
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, RunInputs(teacher=teacher))
     state = initial_state(config, pool).to(device)
     guard = Guard(config.learning_rate, pool.dataset.class_names, float("nan"), "No round of the run was finished before.")
     with arithmetic(config.gpu, device):

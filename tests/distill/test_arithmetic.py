@@ -19,7 +19,7 @@ from bilp.distill import distill_round, finish_run, load_synthetic, open_run, st
 from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.reselection import reselect
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
@@ -91,7 +91,7 @@ def test_channels_last_is_a_matter_of_rounding_for_every_method(few: Few, store:
     adaptive = ReselectConfig(beta=0.2, interval=2) if buffer is None else ReselectConfig(beta=0.0)
     found: list[tuple[DistillState, list[float]]] = []
     for last in (False, True):
-        setting = Setting.assemble(config, adaptive, pool, "cpu", buffer)
+        setting = Setting.assemble(config, adaptive, pool, "cpu", RunInputs(buffer))
         if last:
             setting.network.to(memory_format=torch.channels_last)
             assert any(not parameter.is_contiguous() for parameter in setting.network.parameters())

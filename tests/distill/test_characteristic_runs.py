@@ -27,7 +27,7 @@ from bilp.distill.round_files import open_round
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.networks_between import NetworksBetween
 from bilp.distill.step.pixel_steps import RATES, SQUARES, PixelSteps
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.nets import build
 from bilp.pruning.prune import prune
 from bilp.seeds import generator
@@ -87,7 +87,7 @@ def test_networks_lie_between_their_beginning_and_their_end(begin: Begin) -> Non
     run = open_run(run_uri)
     pretrained = open_pretrained(run_uri, run)
     assert pretrained is not None
-    setting = Setting.assemble(run.distill, OFF, open_pool(run_uri, run), "cpu", pretrained=pretrained)
+    setting = Setting.assemble(run.distill, OFF, open_pool(run_uri, run), "cpu", RunInputs(pretrained=pretrained))
     networks, shares = NetworksBetween(setting), list[float]()
     for iteration in range(60):
         trained = networks.draw("network", iteration)
@@ -119,7 +119,7 @@ def test_calibration_lowers_the_loss_under_the_trained_networks(begin: Begin) ->
         pretrain(run_uri)
         part = go_through(run_uri)
         pretrained = open_pretrained(run_uri, part.run)
-        setting = Setting.assemble(config, OFF, open_pool(run_uri, part.run), "cpu", pretrained=pretrained)
+        setting = Setting.assemble(config, OFF, open_pool(run_uri, part.run), "cpu", RunInputs(pretrained=pretrained))
         trained = NetworksBetween(setting).draw("network", 0)
         images = round_state(open_round(part, 1)).images
         assert trained is not None

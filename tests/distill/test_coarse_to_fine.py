@@ -24,7 +24,7 @@ from bilp.distill.curriculum_product import read_curriculum
 from bilp.distill.loops.coarse_to_fine import ADDED, EMPTY, MISTAKE, chosen, distill, require_curriculum, schedule_of
 from bilp.distill.real_part import read_real, wrong_in
 from bilp.distill.step.initial import initial_state
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DISTILLED, DistillState, encode_state
 from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact
 from bilp.evaluate import train_teacher
@@ -48,11 +48,11 @@ def ranking(store: Store) -> str:
     return prune(store.uri, None, PruneConfig(criterion="random", seed=3).ranking, store.root)
 
 
-def ccfs_config(curriculum: dict[str, object] | None = None, **changes: object) -> DistillConfig:
+def ccfs_config(own: dict[str, object] | None = None, **changes: object) -> DistillConfig:
     """Five images of a class, one of them at the beginning, in two rounds."""
-    settings = CoarseToFineConfig.model_validate({"epochs": 3, "augment_always": ("crop",), "learning_rate": 0.05} | (curriculum or {}))
+    settings = CoarseToFineConfig.model_validate({"epochs": 3, "augment_always": ("crop",), "learning_rate": 0.05} | (own or {}))
     values: dict[str, object] = {"method": "ccfs", "ipc": 5, "iterations": 2, "rounds": 2, "network": NARROW, "augment": ()}
-    return spelled_out(values | {"curriculum": settings} | changes)
+    return spelled_out(values | {"coarse_to_fine": settings} | changes)
 
 
 def by_number(store: Store) -> Difficulty:
@@ -61,7 +61,7 @@ def by_number(store: Store) -> Difficulty:
 
 
 def assemble(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, hard: Difficulty) -> Setting:
-    return Setting.assemble(config, OFF, pool, "cpu", teacher=teacher, difficulty=hard)
+    return Setting.assemble(config, OFF, pool, "cpu", RunInputs(teacher=teacher, difficulty=hard))
 
 
 def go_through(run: str, rounds: int = 2) -> str:
@@ -167,7 +167,7 @@ def test_a_run_starts_from_a_finished_set_whose_key_counts_and_not_its_place(
 
     def begun(start: str, config: DistillConfig | None = None) -> str:
         config = config or ccfs_config({"share": 0.4})
-        named = config.model_copy(update={"curriculum": config.curriculum.model_copy(update={"start": start})})
+        named = config.model_copy(update={"coarse_to_fine": config.coarse_to_fine.model_copy(update={"start": start})})
         return start_run(store.uri, None, named, OFF, tmp_path / "one", None, teacher.uri, ranking)
 
     one, same, other = distilled("one"), distilled("two"), distilled("three", seed=1)
@@ -232,11 +232,11 @@ def test_a_loop_that_is_cut_and_continued_arrives_at_the_same_bytes(few: Few, st
 def test_what_cannot_go_on_says_why(few: Few, store: Store, teacher: StoredTeacher, ranking: str, tmp_path: Path) -> None:
     config, pool, hard = ccfs_config({"learning_rate": 1e30}), few(6), by_number(store)
     setting = assemble(config, pool, teacher, hard)
-    with pytest.raises(Diverged, match=r"answers of the network of round 1 .*: lower distill.curriculum.learning_rate"):
+    with pytest.raises(Diverged, match=r"answers of the network of round 1 .*: lower distill.coarse_to_fine.learning_rate"):
         distill(setting, initial_state(config, pool, difficulty=hard), 1, None, guard_for(setting))
     config = ccfs_config()
-    alone = ({"teacher": teacher}, {"difficulty": hard})
-    for setting in (Setting.assemble(config, OFF, pool, "cpu", **given) for given in alone):  # type: ignore[arg-type]
+    alone = (RunInputs(teacher=teacher), RunInputs(difficulty=hard))
+    for setting in (Setting.assemble(config, OFF, pool, "cpu", inputs) for inputs in alone):
         with pytest.raises(ConfigError, match="start the run with both and beta = 0"):
             distill(setting, initial_state(config, pool, difficulty=hard), 1, None, guard_for(setting))
     with pytest.raises(ConfigError, match="start the run with a ranking"):

@@ -28,7 +28,7 @@ from bilp.distill.patches_product import read_tiles
 from bilp.distill.soft_labels import divergence, read_soft_labels
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState, encode_state, write_state
 from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact
 from bilp.evaluate import train_teacher
@@ -61,7 +61,7 @@ def crop_config(method: str = "rded", patches: dict[str, object] | None = None, 
 
 
 def assemble(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, classes: range | None = None) -> Setting:
-    return Setting.assemble(config, OFF, pool, "cpu", classes=classes, teacher=teacher)
+    return Setting.assemble(config, OFF, pool, "cpu", RunInputs(teacher=teacher), classes)
 
 
 def _run(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, iterations: int) -> tuple[DistillState, list[Record]]:

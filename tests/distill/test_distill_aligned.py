@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_distillation import NARROW, Store, assert_follows, guard_for
-from tiny_experts import experts, trajectory_config
+from tiny_experts import trajectory_config
 from tiny_reference import reference
 
 from benchmarks.references.aligned import AlignedReference
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
-from bilp.config import DistillConfig, EvaluateConfig, NetworkConfig, PruneConfig, ReselectConfig, settings
+from bilp.config import DistillConfig, EvaluateConfig, NetworkConfig, ReselectConfig, settings
 from bilp.config.methods.datm import DifficultyConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, start_run
@@ -27,7 +27,7 @@ from bilp.distill.soft_labels import read_soft_labels
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.recognized_start import initial_logits
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import ConfigError, DamagedArtifact, Diverged
 from bilp.evaluate import evaluate_synthetic
@@ -36,24 +36,12 @@ from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.expert_answers import ExpertAnswers
 from bilp.matching.compared_layers import first_compared, layer_starts
 from bilp.nets import build
-from bilp.pruning.prune import prune
 
 pytestmark = pytest.mark.slow
 
 Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent
 OFF = ReselectConfig(beta=0.0)
-
-
-@pytest.fixture(scope="module")
-def selection(store: Store) -> str:
-    """A tenth of every class."""
-    return prune(store.uri, None, PruneConfig(criterion="random", keep=0.1), store.root)
-
-
-@pytest.fixture(scope="module")
-def buffer(store: Store, selection: str) -> ExpertBuffer:
-    return ExpertBuffer(experts(store, selection))
 
 
 def aligned_config(trajectory: dict[str, object] | None = None, **changes: object) -> DistillConfig:
@@ -65,7 +53,7 @@ def aligned_config(trajectory: dict[str, object] | None = None, **changes: objec
 
 
 def assemble(config: DistillConfig, pool: RealPool, buffer: ExpertBuffer) -> Setting:
-    return Setting.assemble(config, OFF, pool, "cpu", buffer)
+    return Setting.assemble(config, OFF, pool, "cpu", RunInputs(buffer))
 
 
 def _run(config: DistillConfig, pool: RealPool, buffer: ExpertBuffer, iterations: int) -> tuple[DistillState, list[Record]]:

@@ -18,21 +18,20 @@ from torch import Tensor
 from benchmarks.references.hallucinated import HallucinatedReference
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
-from bilp.config import DistillConfig, PruneConfig, ReselectConfig
+from bilp.config import DistillConfig, ReselectConfig
 from bilp.config.methods.haba import HallucinatorsConfig, stored_values
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, start_run
 from bilp.distill.factors_product import rendered_set
-from bilp.distill.loops.haba import distill, draw_pairs, draw_steps, require_carried
+from bilp.distill.loops.haba import distill, draw_base_steps, draw_pairs, require_carried
 from bilp.distill.step.hallucinators import initial_hallucinators
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import ConfigError, DamagedArtifact
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images.hallucinations import HALLUCINATIONS
-from bilp.pruning.prune import prune
 
 pytestmark = pytest.mark.slow
 
@@ -48,18 +47,12 @@ def haba(settings: dict[str, Any] | None = None, trajectory: dict[str, object] |
 
 
 @pytest.fixture(scope="module")
-def selection(store: Store) -> str:
-    """A tenth of every class."""
-    return prune(store.uri, None, PruneConfig(criterion="random", keep=0.1), store.root)
-
-
-@pytest.fixture(scope="module")
 def buffer(store: Store, selection: str) -> ExpertBuffer:
     return ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1})))
 
 
 def _run(config: DistillConfig, pool: RealPool, buffer: ExpertBuffer, iterations: int) -> tuple[DistillState, list[Record]]:
-    setting, state = Setting.assemble(config, OFF, pool, "cpu", buffer), initial_state(config, pool)
+    setting, state = Setting.assemble(config, OFF, pool, "cpu", RunInputs(buffer)), initial_state(config, pool)
     return state, distill(setting, state, iterations, None, guard_for(setting))
 
 
@@ -98,7 +91,7 @@ def test_a_loop_that_is_cut_and_continued_arrives_at_the_same_bytes(few: Few, bu
     whole, _ = _run(config, pool, buffer, 4)
     state = initial_state(config, pool)
     for stop in (1, 1, 3, 4):
-        setting = Setting.assemble(config, OFF, pool, "cpu", buffer)
+        setting = Setting.assemble(config, OFF, pool, "cpu", RunInputs(buffer))
         distill(setting, state, stop, None, guard_for(setting))
         require_carried(state.method, config, pool, "there")
         state = state.to("cpu")
@@ -107,12 +100,12 @@ def test_a_loop_that_is_cut_and_continued_arrives_at_the_same_bytes(few: Few, bu
 
 def test_what_is_drawn(few: Few, buffer: ExpertBuffer) -> None:
     """A step has images of one hallucinator, a pair those of two; every base has its turn before any has a second one."""
-    setting = Setting.assemble(haba({"count": 3}, {"steps": 6, "batch": 4}, ipc=3), OFF, few(4), "cpu", buffer)
-    steps = draw_steps(setting, 30, 0)
+    setting = Setting.assemble(haba({"count": 3}, {"steps": 6, "batch": 4}, ipc=3), OFF, few(4), "cpu", RunInputs(buffer))
+    steps = draw_base_steps(setting, 30, 0)
     assert [len(step.rows) for step in steps] == [4, 4, 2] * 2
     assert all(len(set((step.rows % 3).tolist())) == 1 for step in steps)
     assert sorted(torch.cat([step.rows // 3 for step in steps[:3]]).tolist()) == list(range(10))
-    chosen = [int(step.rows[0]) % 3 for t in range(20) for step in draw_steps(setting, 30, t)]
+    chosen = [int(step.rows[0]) % 3 for t in range(20) for step in draw_base_steps(setting, 30, t)]
     assert set(chosen) == {0, 1, 2}
     first, second = draw_pairs(setting, 30, "contrast", 0).rows.chunk(2)
     assert torch.equal(first // 3, second // 3)

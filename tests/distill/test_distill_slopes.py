@@ -16,7 +16,7 @@ from bilp.config.methods import optimizing
 from bilp.config.methods.datm import DifficultyConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.registry import loop_for
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState
 from bilp.experts.buffer import ExpertBuffer
 from bilp.progress import silent
@@ -79,7 +79,7 @@ def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: 
     if METHODS[method].needs_experts:
         selection = prune(store.uri, None, PruneConfig(criterion="random", keep=0.05), store.root)
         buffer = ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1}), SMOOTH))
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, "cpu", buffer)
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, "cpu", RunInputs(buffer))
     labels = torch.arange(pool.classes).repeat_interleave(config.ipc)
     # Well inside the range of pixels, to which IDC and DREAM clamp.
     start = 0.2 * torch.randn(len(labels), *pool.dataset.shape, generator=generator(5, "start"))

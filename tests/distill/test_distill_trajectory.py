@@ -22,7 +22,7 @@ from bilp.distill.checkpoint import round_state
 from bilp.distill.loops.mtt import distill, draw_steps, draw_trajectory
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate import evaluate_synthetic
@@ -38,19 +38,8 @@ OFF = ReselectConfig(beta=0.0)
 METHODS = pytest.mark.parametrize("method", ["mtt", "tesla"])
 
 
-@pytest.fixture(scope="module")
-def selection(store: Store) -> str:
-    """A tenth of every class."""
-    return prune(store.uri, None, PruneConfig(criterion="random", keep=0.1), store.root)
-
-
-@pytest.fixture(scope="module")
-def buffer(store: Store, selection: str) -> ExpertBuffer:
-    return ExpertBuffer(experts(store, selection))
-
-
 def assemble(config: DistillConfig, pool: RealPool, buffer: ExpertBuffer) -> Setting:
-    return Setting.assemble(config, OFF, pool, "cpu", buffer)
+    return Setting.assemble(config, OFF, pool, "cpu", RunInputs(buffer))
 
 
 def _run(config: DistillConfig, pool: RealPool, buffer: ExpertBuffer, iterations: int) -> tuple[DistillState, list[Record]]:

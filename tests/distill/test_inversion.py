@@ -37,7 +37,7 @@ from bilp.distill.step.inversion_batches import batches_of
 from bilp.distill.step.inversion_pass import Shown, losses_and_gradients, packed
 from bilp.distill.step.inversion_views import view_of
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.distill.step.statistics_effects import measure
 from bilp.errors import ConfigError, DamagedArtifact
@@ -81,7 +81,7 @@ def config_of(method: str, own: dict[str, Any] | None = None, **changes: Any) ->
 
 
 def assemble(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, reselect: ReselectConfig = OFF) -> Setting:
-    return Setting.assemble(config, reselect, pool, "cpu", teacher=teacher)
+    return Setting.assemble(config, reselect, pool, "cpu", RunInputs(teacher=teacher))
 
 
 def _run(config: DistillConfig, pool: RealPool, teacher: StoredTeacher, iterations: int) -> tuple[DistillState, list[Record]]:

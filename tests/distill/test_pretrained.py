@@ -29,7 +29,7 @@ from bilp.distill.round_files import open_round
 from bilp.distill.run import run_key
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.pretrained import FILE, PretrainedNetworks
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.errors import ConfigError, DamagedArtifact, Diverged, MissingArtifact
 from bilp.pruning.prune import load_selection, prune
 from bilp.storage import objects
@@ -164,7 +164,7 @@ def test_each_network_is_drawn_equally_often_and_copied_whole(begin: Begin) -> N
     run = open_run(run_uri)
     pretrained = open_pretrained(run_uri, run)
     assert pretrained is not None
-    setting = Setting.assemble(run.distill, OFF, open_pool(run_uri, run), "cpu", pretrained=pretrained)
+    setting = Setting.assemble(run.distill, OFF, open_pool(run_uri, run), "cpu", RunInputs(pretrained=pretrained))
     stored = [values_of(uri) for uri in uris]
     drawn = []
     for iteration in range(150):
@@ -249,7 +249,7 @@ def test_adaptive_pruning_measures_on_pretrained_networks(begin: Begin) -> None:
     (uri,) = pretrain(run_uri)
     run = open_run(run_uri)
     pool = open_pool(run_uri, run)
-    setting = Setting.assemble(run.distill, run.reselect, pool, "cpu", pretrained=open_pretrained(run_uri, run))
+    setting = Setting.assemble(run.distill, run.reselect, pool, "cpu", RunInputs(pretrained=open_pretrained(run_uri, run)))
     draw_trained_network(setting, initial_state(run.distill, pool), 1, 0)
     found = setting.network.state_dict()
     assert all(torch.equal(found[name], value) for name, value in values_of(uri).items())
@@ -285,7 +285,7 @@ def test_networks_that_are_not_there_or_not_whole_are_named(begin: Begin) -> Non
     uris = pretrain(run_uri)
     run = open_run(run_uri)
     pretrained = PretrainedNetworks(pretraining_of(run_uri, run))
-    setting = Setting.assemble(run.distill, OFF, open_pool(run_uri, run), "cpu", pretrained=pretrained)
+    setting = Setting.assemble(run.distill, OFF, open_pool(run_uri, run), "cpu", RunInputs(pretrained=pretrained))
     with pytest.raises(DamagedArtifact, match=rf"{uris[0]}/{FILE} (lacks|must not hold|holds) .* run the stage again"):
         pretrained.load(0, Setting.assemble(small_config("dm"), OFF, setting.pool, "cpu").network)
     file = Path(uris[2], FILE)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_distillation import NARROW, Store, assert_follows, guard_for, small_config, spelled_out
-from tiny_experts import experts, trajectory_config
+from tiny_experts import trajectory_config
 from tiny_reference import reference
 from tiny_world import content_of, put, state
 
@@ -32,7 +32,7 @@ from bilp.distill.loops.mtt import distill
 from bilp.distill.loops.registry import loop_for
 from bilp.distill.real_part import FILE, REAL, read_real, require_real, table_of, wrong_in
 from bilp.distill.step.initial import initial_state
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DISTILLED, DistillState
 from bilp.errors import ConfigError, DamagedArtifact, DataError, IncompatibleArtifact
 from bilp.exchange import ImportOptions, export_set, import_set, load_distilled
@@ -73,15 +73,10 @@ def ranking(store: Store) -> str:
     return prune(store.uri, None, PruneConfig(criterion="random", seed=3).ranking, store.root)
 
 
-@pytest.fixture(scope="module")
-def buffer(store: Store, selection: str) -> ExpertBuffer:
-    return ExpertBuffer(experts(store, selection))
-
-
 def _run(
     config: DistillConfig, pool: RealPool, buffer: ExpertBuffer, iterations: int, hard: Difficulty
 ) -> tuple[DistillState, list[float]]:
-    setting = Setting.assemble(config, OFF, pool, "cpu", buffer)
+    setting = Setting.assemble(config, OFF, pool, "cpu", RunInputs(buffer))
     state = initial_state(config, pool, difficulty=hard)
     return state, [record.loss for record in distill(setting, state, iterations, None, guard_for(setting))]
 
@@ -157,7 +152,7 @@ def test_no_step_moves_a_real_image_and_the_others_follow_the_restatement(few: F
     else:
         config = small_config(method, **part)
     pool = few(12)
-    setting, state = Setting.assemble(config, OFF, pool, "cpu", buffer), initial_state(config, pool)
+    setting, state = Setting.assemble(config, OFF, pool, "cpu", RunInputs(buffer)), initial_state(config, pool)
     assert state.real is not None
     before, stays = state.images.clone(), state.real != DISTILLED
     records = loop_for(method)(setting, state, 3, None, guard_for(setting), silent)
@@ -188,7 +183,7 @@ def test_twenty_steps_follow_the_stored_curve(few: Few, store: Store, buffer: Ex
     """The file holds what this call gave once."""
     expected = json.loads((HERE / "expected_selmatch.json").read_text())
     config = window_config(iterations=20)
-    setting = Setting.assemble(config, OFF, few(24), "cpu", buffer)
+    setting = Setting.assemble(config, OFF, few(24), "cpu", RunInputs(buffer))
     state = initial_state(config, few(24), difficulty=by_number(len(store.dataset.train)))
     records = distill(setting, state, 20, None, guard_for(setting))
     assert_follows(records, expected["losses"])

@@ -20,9 +20,11 @@ from torchvision.models import densenet121, resnet18
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import round_uri
 from bilp.config import DistillConfig, PruneConfig, ReselectConfig
+from bilp.config.encoder import EncoderConfig
 from bilp.distill import distill_round, finish_run, load_synthetic, open_run, reselect_round, start_run
 from bilp.distill.outside import encoder_of, features_of
 from bilp.errors import BilpError, ConfigError, DataError, IncompatibleArtifact
+from bilp.evaluate.linear_probe import load_encoder
 from bilp.nets.supplied_encoder import MEAN, STD, resizing
 from bilp.pruning.prune import prune
 
@@ -224,3 +226,5 @@ def test_an_encoder_that_images_do_not_pass_is_refused_before_a_run_is_registere
     safetensors.torch.save_file(densenet121(num_classes=2).state_dict(), path)
     with pytest.raises(ConfigError, match=r"encoder densenet121 takes no images of side 8 .*: set distill.linear.side to .* such as 224"):
         start_run(store.uri, None, lgm(path, encoder="densenet121", side=8), OFF, tmp_path / "runs")
+    with pytest.raises(ConfigError, match=r"name densenet121 takes no images of side 8 .*: set evaluate.encoder.side to .* such as 224"):
+        load_encoder(EncoderConfig(name="densenet121", weights=path, side=8), store.dataset)

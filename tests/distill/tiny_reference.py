@@ -10,7 +10,7 @@ from benchmarks.references import REFERENCES, Reference
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step.initial import initial_state
-from bilp.distill.step.setting import Setting
+from bilp.distill.step.setting import RunInputs, Setting
 from bilp.experts.buffer import ExpertBuffer
 from bilp.pruning.difficulty import Difficulty
 from bilp.teachers.stored_teacher import StoredTeacher
@@ -31,7 +31,8 @@ def reference(
         starting = getattr(config, field)
         without = starting.pretrained.model_copy(update={"networks": 0})
         bare = config.model_copy(update={field: starting.model_copy(update={"pretrained": without})})
-    setting = Setting.assemble(bare, ReselectConfig(beta=0.0), pool, "cpu", experts, classes, teacher=teacher, difficulty=difficulty)
+    inputs = RunInputs(experts, teacher=teacher, difficulty=difficulty)
+    setting = Setting.assemble(bare, ReselectConfig(beta=0.0), pool, "cpu", inputs, classes)
     state = initial_state(config, pool, classes, experts, difficulty=difficulty)
     state.images = state.images.to(dtype)
     return REFERENCES[config.method](replace(setting, config=config), state)

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from tiny_training import NARROW, TINY, Store
 
 from bilp.artifacts.artifact import open_artifact
-from bilp.config import CurriculumConfig, ExpertsConfig, NetworkConfig, ScoreConfig
+from bilp.config import CurriculumConfig, ExpertsConfig, NetworkConfig, PipelineConfig, ScoreConfig
+from bilp.config.explain import explain
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.curriculum import easiest_first, learned, samples_of, scored
 from bilp.experts.expert import train_epochs
@@ -21,6 +22,7 @@ from bilp.experts.train_experts import Plan, collect_experts, train_expert
 from bilp.scoring.summary import criterion_scores
 
 SCORE = ScoreConfig(trials=2, epochs=2, init_epochs=2, early_to=2, network=NARROW)
+IMAGENETTE = {"dataset": "imagenette", "ingest": {"uri": "/data/imagenette"}}
 CURRICULUM = CurriculumConfig(criterion="el2n", start=0.5, full_from=1, dropped=(0.25,), dropped_from=(2,), score=SCORE)
 
 
@@ -73,6 +75,37 @@ def test_keys_know_a_curriculum_only_if_there_is_one() -> None:
     assert key() == key(start=0.5) == key(score=SCORE) == before
     keys = {key(criterion="el2n", **more) for more in ({}, {"start": 0.5}, {"full_from": 5}, {"score": SCORE}, {"dropped": (0.1, 0.3)})}
     assert len(keys | {before, key(criterion="aum")}) == 7
+
+
+def test_scoring_for_a_curriculum_has_the_seed_and_arithmetic_of_static_scoring() -> None:
+    """By the dials or by settings of static scoring; so trials of the same settings are one. What is given goes first."""
+
+    def found(**given: Any) -> tuple[int, str, int]:
+        score = PipelineConfig.model_validate({"method": "pad", **given}).experts.curriculum.score
+        return score.seed, score.gpu, score.gpu_revision
+
+    assert found() == (0, "float32", 0)
+    assert found(seed=3, gpu="tf32", gpu_revision=1) == (3, "tf32", 1)
+    assert found(seed=3, score={"seed": 5}) == (5, "float32", 0)
+    assert found(seed=3, gpu="tf32", experts={"curriculum": {"score": {"seed": 7, "gpu": "fused"}}}) == (7, "fused", 0)
+    added = {"method": "mtt", "seed": 3, "experts": {"curriculum": {"criterion": "el2n"}}}
+    assert found(**added)[0] == 3
+    origins = {setting.path: setting.origin for setting in explain(added)}
+    assert origins["experts.curriculum.score.seed"] == "score.seed (trials are shared)"
+
+
+def test_a_method_without_a_curriculum_has_its_defaults_whatever_is_scored() -> None:
+    """They are part of no key then."""
+    for given in ({"method": "dm"}, {"method": "mtt"}, {"method": "pad", "experts": {"curriculum": {"criterion": None}}}):
+        experts = PipelineConfig.model_validate({**IMAGENETTE, "seed": 3, "gpu": "tf32", **given}).experts
+        assert experts.curriculum.score == ScoreConfig(gradient_norm=experts.curriculum.score.gradient_norm)
+
+
+def test_the_network_of_a_curriculum_fits_images_and_may_be_a_name() -> None:
+    large = PipelineConfig.model_validate({**IMAGENETTE, "method": "pad"})
+    assert large.experts.curriculum.score.network.depth == large.score.network.depth == 5
+    named = PipelineConfig.model_validate({"method": "pad", "experts": {"curriculum": {"score": {"network": "mlp", "epochs": 2}}}})
+    assert (named.experts.curriculum.score.network.name, named.experts.curriculum.score.init_epochs) == ("mlp", 2)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bilp.causal import ClassBatch, EffectSettings, effects, ite, signed_effects
-from bilp.causal.about_mean import AboutMean
+from bilp.causal.about_mean import AboutMean, MeanVector
 from bilp.config import NetworkConfig
 from bilp.config.methods.inversion import InversionConfig
 from bilp.errors import ConfigError
@@ -140,7 +140,7 @@ def test_effects_are_those_of_the_definition_and_their_components_too(images: in
     torch.testing.assert_close(ite(matching, network, batch, EffectSettings("cotangent")), slow, rtol=1e-6, atol=0.0)
     mean, phi = matching.real_mean(network, *batch.real), matching.real(network, *batch.real)
     for measured in (8, 10_000):
-        known = AboutMean(matching, network, batch.synthetic, batch.augment, mean, 8, measured, 2**29)
+        known = AboutMean(matching, network, batch.synthetic, batch.augment, MeanVector(mean, 8), measured, 2**29)
         torch.testing.assert_close(known.norms(phi).float(), slow, rtol=1e-6, atol=0.0)
         part = tuple(block[2:5] for block in phi)
         torch.testing.assert_close(known.norms(part).float(), slow[2:5], rtol=1e-6, atol=0.0)
@@ -159,4 +159,4 @@ def test_a_network_without_batch_norm_and_a_single_sample_are_refused() -> None:
     network, matching = network_of(), matching_of()
     mean = matching.real_mean(network, *images_of(1, "real"))
     with pytest.raises(ConfigError, match="single sample"):
-        AboutMean(matching, network, images_of(2, "synthetic"), lambda images: images, mean, 1, 1, 1)
+        AboutMean(matching, network, images_of(2, "synthetic"), lambda images: images, MeanVector(mean, 1), 1, 1)

@@ -76,18 +76,18 @@ def _values(cell: Cell) -> dict[str, Any]:
     """The line of the largest published ipc that is not above the cell's, or of the smallest; CIFAR-10's for other data."""
     lines = ROWS.get(cell.dataset, ROWS["cifar10"])
     share, epochs = lines[max((known for known in lines if known <= cell.ipc), default=min(lines))]
-    curriculum: dict[str, Any] = {"share": share, "epochs": epochs}
+    own: dict[str, Any] = {"share": share, "epochs": epochs}
     if cell.dataset == "tiny_imagenet":
-        curriculum["batch_size"] = 64
+        own["batch_size"] = 64
     if SOURCES[cell.dataset].mirroring_changes_meaning:
-        curriculum["augment_always"] = ["resized_crop"]
-    distill = {"iterations": ROUNDS, "init": "real", "augment": [], "curriculum": curriculum}
+        own["augment_always"] = ["resized_crop"]
+    distill = {"iterations": ROUNDS, "init": "real", "augment": [], "coarse_to_fine": own}
     return {"distill": distill, "prune": {"minimum_per_class": max(cell.ipc, 2)}}
 
 
 def _small(cell: Cell) -> dict[str, Any]:
     """Short trainings on images that are shifted alone."""
-    return {"distill": {"curriculum": {"epochs": 30, "augment_always": ["crop"]}}}
+    return {"distill": {"coarse_to_fine": {"epochs": 30, "augment_always": ["crop"]}}}
 
 
 CCFS = Method(
@@ -96,7 +96,7 @@ CCFS = Method(
     paper="Chen et al. 2025",
     venue="CVPR 2025, arXiv 2503.18872",
     paper_title="Curriculum Coarse-to-Fine Selection for High-IPC Dataset Distillation",
-    settings={"curriculum": CoarseToFineConfig},
+    settings={"coarse_to_fine": CoarseToFineConfig},
     values=_values,
     small=_small,
     protocol="ccfs",
@@ -108,7 +108,7 @@ CCFS = Method(
     dials=lambda cell: {"criterion": "forgetting"},
     augmentation="none",
     one_step=True,
-    brief={"curriculum": {"epochs": 1, "start": None}},
+    brief={"coarse_to_fine": {"epochs": 1, "start": None}},
     matching="bilp.matching.uncompared:nothing",
     loop="bilp.distill.loops.coarse_to_fine:distill",
     begins="bilp.distill.loops.coarse_to_fine:beginning",
@@ -119,7 +119,7 @@ CCFS = Method(
     loss="share of mistakes",
     loss_meaning="Share of the real samples that a network trained on the set of the moment takes for another class; it should fall.",
     looked_at=lambda distill: EVERY,
-    work="bilp.costs.method_work:curriculum",
+    work="bilp.costs.method_work:coarse_to_fine",
 )
 
 METHODS = (CCFS,)

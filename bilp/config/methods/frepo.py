@@ -33,8 +33,6 @@ class FeatureRegressionConfig(Frozen):
     """The step size falls along half a cosine to this part of itself at the last iteration."""
 
 
-MEASURED_BY = ("auto", "cotangent", "sketch", "oracle")
-"""Estimators of the effects of kernel regression, of which auto is the exact one."""
 BATCH = 1024
 """Real samples of an iteration in FRePo's program, of all classes together."""
 UNMIRRORED_FROM = {"fashion_mnist": 1, "cifar100": 10, "tiny_imagenet": 10, "imagenet1k": 1}
@@ -108,7 +106,7 @@ FREPO = Method(
     weighs=True,
     signed=True,
     measuring_cost=20.0,  # a pass back through twenty synthetic images, those of ten classes at ipc 2
-    estimators=MEASURED_BY,
+    estimators=("auto", "cotangent", "sketch", "oracle"),  # auto is the exact one
     acts_on=lambda distill, classes: classes * int(distill.ipc) * (2 if distill.regression.mirrored else 1),
     measures="bilp.distill.step.regression_effects:measure",
     matching="bilp.matching:regressed_features",

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bilp.config.base import Count, Fraction, Frozen, NoneIsAChoice, Positive, Rate
+from bilp.config.base import Count, Fraction, Frozen, Positive, Rate
+from bilp.config.label_storage import LabelForm, LabelTemperature, StoredLogits
 from bilp.config.methods.spec import Cell, Method
 from bilp.config.sources import SOURCES
 
@@ -34,17 +35,9 @@ class InversionConfig(Frozen):
     """Whether half of the batches enter mirrored."""
     roll: Count = 32
     """Pixels by which a batch is rolled down and to the right, at most; what leaves it comes in on the other side."""
-    soft_labels: Annotated[Literal["none", "float16", "top_k"], NoneIsAChoice] = "float16"
-    """What the set stores of the teacher's answers to its images: nothing, all logits in 16 bits, or the largest ones of each."""
-    top_k: Positive = 10
-    """Logits of an image that soft_labels top_k stores; one more number stands for all the others."""
-    temperature: Rate = 20.0
-    """At which soft labels of top_k give the others, together, the share that they have, and at which what is lost is measured."""
-
-    @property
-    def few(self) -> int | None:
-        """Logits of an image that are stored; None for all."""
-        return self.top_k if self.soft_labels == "top_k" else None
+    soft_labels: LabelForm = "float16"
+    top_k: StoredLogits = 10
+    temperature: LabelTemperature = 20.0
 
 
 class ClassStatisticsConfig(Frozen):
@@ -61,10 +54,9 @@ TINY_IMAGENET = "tiny_imagenet"
 
 def _views(cell: Cell) -> dict[str, Any]:
     """Of CIFAR the program neither crops nor mirrors; mirroring goes, too, where it changes the meaning."""
-    source = SOURCES[cell.dataset]
-    side = cell.side or (source.usual.side if source.usual else SMALL_SIDE)
+    side = cell.side_or(SMALL_SIDE)
     small = side <= SMALL_SIDE
-    flip = not small and not source.mirroring_changes_meaning
+    flip = not small and not SOURCES[cell.dataset].mirroring_changes_meaning
     return {"roll": 32 if side >= LARGE_SIDE else 4, "smallest": 1.0 if small else 0.08, "flip": flip}
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bilp.config.base import Frozen, NoneIsAChoice, Positive, Rate
+from bilp.config.base import Frozen, Positive
+from bilp.config.label_storage import LabelForm, LabelTemperature, StoredLogits
 from bilp.config.methods.spec import Cell, Method
 from bilp.config.sources import SOURCES
 
@@ -26,17 +27,9 @@ class PatchesConfig(Frozen):
     """A synthetic image consists of factor x factor tiles."""
     smallest: Annotated[float, Field(gt=0.0, le=1.0)] = 0.08
     """Share of an image's area that a crop keeps at least, uniform up to 1; with 1, tiles are whole images."""
-    soft_labels: Annotated[Literal["none", "float16", "top_k"], NoneIsAChoice] = "float16"
-    """What the set stores of the teacher's answers to its images: nothing, all logits in 16 bits, or the largest ones of each."""
-    top_k: Positive = 10
-    """Logits of an image that soft_labels top_k stores; one more number stands for all the others."""
-    temperature: Rate = 20.0
-    """At which soft labels of top_k give the others, together, the share that they have, and at which what is lost is measured."""
-
-    @property
-    def few(self) -> int | None:
-        """Logits of an image that are stored; None for all."""
-        return self.top_k if self.soft_labels == "top_k" else None
+    soft_labels: LabelForm = "float16"
+    top_k: StoredLogits = 10
+    temperature: LabelTemperature = 20.0
 
 
 CROPS = 5
@@ -48,9 +41,7 @@ LOOKED_AT = 300
 
 
 def _factor(cell: Cell) -> int:
-    usual = SOURCES[cell.dataset].usual
-    side = cell.side or (usual.side if usual else 0)
-    return 2 if side >= TILED_FROM else 1
+    return 2 if cell.side_or(0) >= TILED_FROM else 1
 
 
 def _values(cell: Cell) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bilp.config.base import Frozen, Positive, Rate
-from bilp.config.methods.frepo import MEASURED_BY, SMALL_EVALUATION, per_class, whitening
-from bilp.config.methods.spec import Cell, Method
-from bilp.config.sources import SOURCES
+from bilp.config.methods.frepo import FREPO, SMALL_EVALUATION, per_class, whitening
+from bilp.config.methods.spec import Cell
 
 
 class RandomFeaturesConfig(Frozen):
@@ -40,8 +40,6 @@ twice the side."""
 
 def _values(cell: Cell) -> dict[str, Any]:
     """Those of its program (run_distillation.py of yolky/RFAD), which ends where validation says so: seldom after 10,000 steps."""
-    usual = SOURCES[cell.dataset].usual
-    side = cell.side or (usual.side if usual else LARGEST_SIDE)
     distill = {
         "iterations": 10_000,
         "learning_rate": 1e-3,
@@ -49,7 +47,7 @@ def _values(cell: Cell) -> dict[str, Any]:
         "init": "real",
         "augment": [],
         "network": {"width": 256, "norm": "none"},
-        "random_features": {"transform_rate": 5e-5 if side <= LARGEST_SIDE else 0.0},
+        "random_features": {"transform_rate": 5e-5 if cell.side_or(LARGEST_SIDE) <= LARGEST_SIDE else 0.0},
     }
     return {"distill": distill, **whitening(cell)}
 
@@ -66,7 +64,8 @@ def _small(cell: Cell) -> dict[str, Any]:
     return {"distill": distill, "evaluate": SMALL_EVALUATION}
 
 
-RFAD = Method(
+RFAD = replace(
+    FREPO,
     name="rfad",
     title="random feature approximation (RFAD)",
     paper="Loo et al. 2022",
@@ -76,21 +75,9 @@ RFAD = Method(
     values=_values,
     values_for="on {dataset}",
     small=_small,
-    protocol="frepo",
-    augmentation="none",
-    one_step=True,
-    weighs=True,
-    signed=True,
-    measuring_cost=20.0,  # a pass back through twenty synthetic images, those of ten classes at ipc 2
-    estimators=MEASURED_BY,
     acts_on=lambda distill, classes: classes * int(distill.ipc) * int(distill.random_features.networks),
-    measures="bilp.distill.step.regression_effects:measure",
-    matching="bilp.matching:regressed_features",
     loop="bilp.distill.loops.rfad:distill",
-    schedule="bilp.distill.step.schedule:untrained",
     networks="bilp.distill.loops.rfad:draw_random_networks",
-    product="bilp.distill.learned_labels:product",
-    loss="regression loss",
     loss_meaning="Loss of the labels that real images get from a regression on the synthetic ones; it should fall and level off.",
     requires="bilp.distill.loops.rfad:require_transform",
     carried="bilp.distill.loops.rfad:require_random_features",

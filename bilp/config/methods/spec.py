@@ -14,6 +14,7 @@ from bilp.config.base import Frozen
 from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.config.protocols import DEFAULT_PROTOCOL
 from bilp.config.real_passes import DEFAULT_REAL_PASS
+from bilp.config.sources import SOURCES
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Cell:
     """What was given for ingest.resolution, 0 for nothing."""
     small: bool = False
     """Whether the data set has few and small images, which short schedules teach."""
+
+    def side_or(self, otherwise: int) -> int:
+        """The side of the images: what was given, or is usual for the data set, or `otherwise`."""
+        usual = SOURCES[self.dataset].usual
+        return self.side or (usual.side if usual else otherwise)
 
 
 PLUGIN = "plugin"

@@ -46,23 +46,23 @@ class CurriculumIterations(Iterations):
     def prepare(self) -> None:
         """The teacher, and how hard samples are. Raises ConfigError without a teacher or a ranking, or with a pruner."""
         setting = self.setting
-        if setting.teacher is None or setting.difficulty is None or self.pruner is not None:
+        if setting.inputs.teacher is None or setting.inputs.difficulty is None or self.pruner is not None:
             raise ConfigError(
                 f"method {setting.config.method} asks a teacher and a ranking and has no adaptive pruning: "
                 "start the run with both and beta = 0"
             )
-        self._difficulty = setting.difficulty
-        self._teacher = setting.teacher.network(setting.pool.dataset, setting.config.gpu, setting.device)
+        self._difficulty = setting.inputs.difficulty
+        self._teacher = setting.inputs.teacher.network(setting.pool.dataset, setting.config.gpu, setting.device)
 
     def iteration(self, number: int) -> Iterator[Step]:
         """A network on the set so far, and the samples that it adds."""
         setting = self.setting
         known = [self._right(self._teacher, c, "the teacher", "evaluate.teacher.learning_rate") for c in setting.classes]
         network = self._trained(number)
-        whose, lowered = f"the network of round {number + 1}", "distill.curriculum.learning_rate"
+        whose, lowered = f"the network of round {number + 1}", "distill.coarse_to_fine.learning_rate"
         wrong = [~self._right(network, c, whose, lowered) for c in setting.classes]
         config = setting.config
-        count = config.curriculum.added(config.ipc, config.iterations, number)
+        count = config.coarse_to_fine.added(config.ipc, config.iterations, number)
         for c, mistaken, right in zip(setting.classes, wrong, known, strict=True):
             self._add(number, c, count, chosen(setting.pool.by_class[c], mistaken, right, self._present(c), self._difficulty))
         yield Step([float(mistaken.double().mean()) for mistaken in wrong], sum(len(each) for each in wrong), 0.0)
@@ -130,7 +130,7 @@ def chosen(ids: Tensor, mistaken: Tensor, known: Tensor, present: Tensor, diffic
 
 def schedule_of(config: DistillConfig, per_class: float) -> Schedule:
     """The training of a round's network on so many images per class."""
-    settings = config.curriculum
+    settings = config.coarse_to_fine
     return Schedule(
         epochs=settings.epochs,
         batch_size=settings.batch(per_class),
@@ -157,7 +157,7 @@ def beginning(config: DistillConfig, pool: RealPool, classes: range, difficulty:
     """
     if difficulty is None:
         raise ConfigError(f"method {config.method} asks how hard samples are: start the run with a ranking (ranking_uri)")
-    first = config.curriculum.begins(config.ipc)
+    first = config.coarse_to_fine.begins(config.ipc)
     images = torch.zeros(len(classes), config.ipc, *pool.dataset.shape)
     real = torch.full((len(classes), config.ipc), DISTILLED)
     if start is not None:
@@ -188,7 +188,7 @@ def curriculum_forms(config: DistillConfig, parameters: int, values: int, iterat
 def require_curriculum(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
     """Raise DamagedArtifact, naming `where`, unless `state.method` is that of a run of these rounds."""
     require_tensors(tensors, curriculum_forms(config, 0, 0, 0, (pool.classes * config.ipc,)), where)
-    added, settings = tensors[ADDED].view(-1, config.ipc), config.curriculum
+    added, settings = tensors[ADDED].view(-1, config.ipc), config.coarse_to_fine
     done = int(added.max())
     expected = [0] * settings.begins(config.ipc)
     for number in range(done):

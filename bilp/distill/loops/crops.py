@@ -42,11 +42,11 @@ class CropIterations(Iterations):
     def prepare(self) -> None:
         """The teacher, the pools, and what was chosen so far. Raises ConfigError without a teacher or with a pruner."""
         setting, state = self.setting, self.state
-        if setting.teacher is None or self.pruner is not None:
+        if setting.inputs.teacher is None or self.pruner is not None:
             raise ConfigError(
                 f"method {setting.config.method} asks a teacher and has no adaptive pruning: start the run with a teacher and beta = 0"
             )
-        self._teacher = setting.teacher.network(setting.pool.dataset, setting.config.gpu, setting.device)
+        self._teacher = setting.inputs.teacher.network(setting.pool.dataset, setting.config.gpu, setting.device)
         self._everything = setting.pool.dataset.train.by_class()
         self._pools = pools(setting.config, setting.pool, setting.classes)
         self._ends = torch.tensor([len(ids) for ids in self._pools]).cumsum(0).tolist()

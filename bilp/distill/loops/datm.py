@@ -35,7 +35,7 @@ class AlignedIterations(TrajectoryIterations):
 
     def begin(self) -> dict[str, Tensor]:
         """See TrajectoryIterations; and what the experts say of the images."""
-        setting, dataset, experts = self.setting, self.setting.pool.dataset, self.setting.experts
+        setting, dataset, experts = self.setting, self.setting.pool.dataset, self.setting.inputs.experts
         assert experts is not None  # which `prepare` has checked
         answers = ExpertAnswers(experts, setting.config.network, dataset.shape, setting.pool.classes, setting.device)
         logits = initial_logits(answers, self.state.images, self.state.labels)
@@ -76,7 +76,15 @@ class AlignedIterations(TrajectoryIterations):
 
 
 def label_forms(config: DistillConfig, parameters: int, values: int, iterations: int, images: tuple[int, ...]) -> dict[str, Form]:
-    """Types and shapes of what these methods carry for images `[classes * ipc, C, H, W]` (see `bilp.costs.run_files.Carries`)."""
+    """Types and shapes of what these methods carry (see `bilp.costs.run_files.Carries`).
+
+    Args:
+        config: settings of the distillation.
+        parameters: of the network, on which nothing of this depends.
+        values: likewise.
+        iterations: likewise.
+        images: shape of the synthetic images, `[classes * ipc, C, H, W]`.
+    """
     shape = (images[0], images[0] // config.ipc)
     labels: Form = (torch.float32, shape)
     return {**step_size_forms(config, parameters, values, iterations, images), LABELS: labels, LABEL_MOMENTUM: labels}

@@ -14,7 +14,7 @@ The loss that is told is the squared error alone, as the term on labels may be n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from bilp.distill.step.state import DistillState
 from bilp.errors import DamagedArtifact
 from bilp.matching.kernel_regression import Kernel, squared_error
 from bilp.nets import Network, build, initialize
+from bilp.nets.flat_values import flattened, parts_of, values_of
 from bilp.nets.initialization import lecun
 from bilp.seeds import generator
 
@@ -60,9 +61,9 @@ class FeaturePool:
 
     def load(self, which: int) -> None:
         """A row becomes the network, in eval mode."""
-        values = _values(self._network)
+        values = values_of(self._network)
         with torch.no_grad():
-            torch._foreach_copy_(values, _parts(self._tensors[NETWORKS][which], values))
+            torch._foreach_copy_(values, parts_of(self._tensors[NETWORKS][which], values))
         self._network.eval().requires_grad_(False)
 
     def grow_older(self, which: int, images: Tensor, labels: Tensor) -> None:
@@ -80,7 +81,7 @@ class FeaturePool:
         parameters = list(network.parameters())
         optimizer = torch.optim.Adam(parameters, lr=self._config.network_learning_rate)
         taken = float(tensors[TRAINED][which])
-        rows = (_parts(tensors[name][which], parameters) for name in (FIRST, SECOND))
+        rows = (parts_of(tensors[name][which], parameters) for name in (FIRST, SECOND))
         for parameter, first, second in zip(parameters, *rows, strict=True):
             optimizer.state[parameter] = {"step": torch.tensor(taken), "exp_avg": first, "exp_avg_sq": second}
         with torch.enable_grad():
@@ -90,13 +91,13 @@ class FeaturePool:
         optimizer.step()  # which changes the rows of the moments
         optimizer.zero_grad(set_to_none=True)
         network.eval().requires_grad_(False)
-        tensors[NETWORKS][which] = _flat(_values(network))
+        tensors[NETWORKS][which] = flattened(values_of(network))
         tensors[TRAINED][which] += 1
 
     def _renew(self, which: int) -> None:
         tensors = self._tensors
         initialize(self._network, generator(self._config.seed, "regression_network", int(tensors[BORN])), lecun)
-        tensors[NETWORKS][which] = _flat(_values(self._network))
+        tensors[NETWORKS][which] = flattened(values_of(self._network))
         tensors[FIRST][which], tensors[SECOND][which], tensors[TRAINED][which] = 0.0, 0.0, 0
         tensors[BORN] = tensors[BORN] + 1
 
@@ -224,21 +225,7 @@ def _drawn(setting: Setting, pool: FeaturePool, state: DistillState, *path: str 
 
 def _sizes(network: Network) -> tuple[int, int]:
     """Values of a row, and parameters among them."""
-    return sum(part.numel() for part in _values(network)), sum(part.numel() for part in network.parameters())
-
-
-def _values(network: Network) -> list[Tensor]:
-    """Parameters and the running statistics of batch norm."""
-    return [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
-
-
-def _flat(values: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().flatten() for tensor in values])
-
-
-def _parts(row: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The values of a row in the shapes of `like`, which share its memory."""
-    return [part.view(tensor.shape) for part, tensor in zip(row.split([tensor.numel() for tensor in like]), like, strict=True)]
+    return sum(part.numel() for part in values_of(network)), sum(part.numel() for part in network.parameters())
 
 
 distill = PoolIterations.distill

@@ -26,6 +26,7 @@ from bilp.distill.loops.mtt import (
     STEP_MOMENTUM,
     STEP_SIZE,
     TrajectoryIterations,
+    draw_steps,
     draw_trajectory,
     require_step_size,
     step_size_forms,
@@ -75,7 +76,7 @@ class HallucinatorIterations(TrajectoryIterations):
         yield Step([self.checked_loss(number, found)], 0, 0.0, shared=True)
 
     def _draw(self, number: int) -> tuple[Trajectory, list[TrainingStep]]:
-        return draw_trajectory(self.setting, self.experts, number), draw_steps(self.setting, len(self.state.images), number)
+        return draw_trajectory(self.setting, self.experts, number), draw_base_steps(self.setting, len(self.state.images), number)
 
     def _alike(self, number: int) -> tuple[Tensor, Tensor]:
         """How alike the images of two hallucinators are, weighted, a scalar, and its gradient with respect to all images; detached."""
@@ -132,21 +133,15 @@ def require_carried(tensors: Mapping[str, Tensor], config: DistillConfig, pool: 
     require_step_size({name: value for name, value in tensors.items() if name not in forms}, config, pool, where)
 
 
-def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingStep]:
+def draw_base_steps(setting: Setting, images: int, iteration: int) -> list[TrainingStep]:
     """Mini-batches of bases, shuffled anew whenever all had their turn, each made by one hallucinator, with fresh augmentation per
     image."""
-    config, count = setting.config, setting.config.hallucinators.count
-    order, choice = generator(config.seed, "trajectory_order", iteration), generator(config.seed, "trajectory_hallucinator", iteration)
-    parameters = generator(config.seed, "trajectory_augment", iteration)
-    waiting: list[Tensor] = []
-    rows_of_steps, drawn = [], []
-    for _ in range(config.trajectory.steps):
-        if not waiting:
-            waiting = list(torch.randperm(images // count, generator=order).split(config.trajectory.batch or images))
-        rows = waiting.pop(0) * count + int(torch.randint(count, (1,), generator=choice))
-        rows_of_steps.append(rows)
-        drawn.append(augment.draw(config.augment, setting.side, parameters, count=len(rows)))
-    return [TrainingStep(*step) for step in zip(*augment.send_with(rows_of_steps, drawn, setting.side, setting.device), strict=True)]
+    count, choice = setting.config.hallucinators.count, generator(setting.config.seed, "trajectory_hallucinator", iteration)
+
+    def made(bases: Tensor) -> Tensor:
+        return bases * count + int(torch.randint(count, (1,), generator=choice))
+
+    return draw_steps(setting, images // count, iteration, made)
 
 
 def draw_pairs(setting: Setting, images: int, name: str, iteration: int) -> TrainingStep:

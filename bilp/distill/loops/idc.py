@@ -85,10 +85,10 @@ class _Training:
         """Draws the network from the stream called `path` and trains it for the early epochs. Momentum begins at zero."""
         config = setting.config
         self._setting, self._path, self._passes = setting, path, itertools.count()
-        if setting.pretrained is None:
+        if setting.inputs.pretrained is None:
             setting.draw_network(*path)
         else:
-            setting.draw_pretrained(setting.pretrained, *path)
+            setting.draw_pretrained(setting.inputs.pretrained, *path)
         self._optimizer = sgd(setting.network, config.network_learning_rate, config.idc.network_momentum, config.idc.network_weight_decay)
         families = without_cutout(config.augment, config.idc.cutmix)
         self._real = RealTraining(setting.pool, config.batch_train, families, config.idc.cutmix, config.seed, setting.device)

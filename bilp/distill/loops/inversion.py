@@ -52,7 +52,7 @@ class InversionIterations(Iterations):
     def prepare(self) -> None:
         """The batches, what they are given, and the optimizer. Raises ConfigError without a teacher."""
         setting, state = self.setting, self.state
-        if setting.teacher is None:
+        if setting.inputs.teacher is None:
             raise ConfigError(f"method {setting.config.method} inverts a teacher: start the run with one")
         self._batches, self._pixels = batches_of(setting), PixelRange.of(setting)
         self._held_by_teacher = running_moments(setting.network)
@@ -144,7 +144,7 @@ class InversionIterations(Iterations):
 
 def frozen_teacher(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
     """The network of a reselection is the teacher, as in every image step. Raises ConfigError without one."""
-    if setting.teacher is None:
+    if setting.inputs.teacher is None:
         raise ConfigError(f"method {setting.config.method} inverts a teacher: start the run with one")
 
 

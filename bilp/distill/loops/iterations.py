@@ -121,6 +121,18 @@ class Iterations(ABC):
         batches = draw_batches(self.setting, self.pruner, number, step) if drawn is None else drawn()
         return targets(self.setting, sent(self.setting, batches))
 
+    def joint_batches(self, number: int, step: int = 0) -> Sequence[Batch]:
+        """One batch of each class for an image step that all classes share, in which their means are not matched one by one."""
+        if self.reselects(number, step):
+            return [target.batch for target in self.targets(number, step)]
+        return draw_batches(self.setting, self.pruner, number, step)
+
+    def joint_step(self, number: int, loss: Tensor, gradient: Tensor, batches: Sequence[Batch]) -> Step:
+        """What was done with a loss of all classes and its gradient by the state's images, on these batches. Raises Diverged."""
+        value = self.guard.check_joint_step(number, loss, gradient, self.state.images)
+        withheld = statistics.fmean(batch.withheld for batch in batches)
+        return Step([value], sum(len(batch.ids) for batch in batches), withheld, shared=True)
+
     def reselects(self, number: int, step: int) -> bool:
         """Whether this image step decides anew which samples to keep away."""
         return self.pruner is not None and step == deciding_step(self.setting, number)

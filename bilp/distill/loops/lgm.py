@@ -10,7 +10,6 @@ optimizer and its pyramid of pixels are in `bilp.distill.step.levels`.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,10 +19,9 @@ from torch import Tensor
 from bilp.causal.head_effects import LeftOut, effect_norms, leave_one_out_norms
 from bilp.config.estimators import ESTIMATORS
 from bilp.distill.loops.iterations import Iterations, Step
-from bilp.distill.step.batch import Batch
+from bilp.distill.step.batch import Batch, joint_shares
 from bilp.distill.step.frozen_encoder import pass_images
 from bilp.distill.step.levels import Levels
-from bilp.distill.step.real import draw_batches
 from bilp.distill.step.sample_scores import Scored
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
@@ -47,18 +45,10 @@ class HeadIterations(Iterations):
         setting, state = self.setting, self.state
         self._levels.grow(number)
         setting.encoder.draw("network", number)
-        batches = self._batches(number)
+        batches = self.joint_batches(number)
         loss, gradient = image_gradient(setting, state.images, real_gradient(setting, batches), number, 0)
         self._levels.step(gradient, number)
-        value = self.guard.check_joint_step(number, loss, gradient, state.images)
-        withheld = statistics.fmean(batch.withheld for batch in batches)
-        yield Step([value], sum(len(batch.ids) for batch in batches), withheld, shared=True)
-
-    def _batches(self, number: int) -> Sequence[Batch]:
-        """One batch per class; its mean follows from features that are known (`real_gradient`)."""
-        if self.reselects(number, 0):
-            return [target.batch for target in self.targets(number, 0)]
-        return draw_batches(self.setting, self.pruner, number, 0)
+        yield self.joint_step(number, loss, gradient, batches)
 
 
 def draw_encoder(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
@@ -68,12 +58,10 @@ def draw_encoder(setting: Setting, state: DistillState, round_number: int, which
 
 def real_gradient(setting: Setting, batches: Sequence[Batch]) -> Tensor:
     """G_r `[C, F + 1]`: the mean over classes of the mean gradients of their batches, with the weights of these."""
-    own = [None if batch.weights is None else shares_of(batch.weights, len(batch.ids)) for batch in batches]
-    shares = [torch.full((len(b.ids),), 1.0 / len(b.ids)) if w is None else w.float() for b, w in zip(batches, own, strict=True)]
     sizes = torch.tensor([len(batch.ids) for batch in batches])
     labels = torch.tensor([batch.class_index for batch in batches]).repeat_interleave(sizes).to(setting.device)
     real = setting.encoder.real(torch.cat([batch.ids for batch in batches]), labels)
-    return real.mean_gradient((torch.cat(shares) / len(batches)).to(setting.device))
+    return real.mean_gradient(joint_shares(batches).to(setting.device))
 
 
 def image_gradient(setting: Setting, images: Tensor, real: Tensor, *path: str | int) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,6 @@ always all.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,15 +27,13 @@ from bilp.causal.query_effects import Asked, effect_norms, effects_along, leave_
 from bilp.config.estimators import ESTIMATORS
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.distill.loops.iterations import Iterations, Step
-from bilp.distill.step.batch import Batch
+from bilp.distill.step.batch import Batch, joint_shares
 from bilp.distill.step.held_out_loss import halves, held_out_gradients
 from bilp.distill.step.memory_steps import Memories
-from bilp.distill.step.real import draw_batches
 from bilp.distill.step.sample_scores import Scored
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.matching import Vectors
-from bilp.matching.base import shares_of
 from bilp.matching.query import weighted_loss
 from bilp.seeds import generator
 
@@ -52,18 +49,11 @@ class QueryIterations(Iterations):
         """A new network, its training, and an image step through it."""
         setting, state, query = self.setting, self.state, self.setting.query
         query.train(state, number)
-        batches = self._batches(number)
+        batches = self.joint_batches(number)
         loss, adjoint = query_gradient(setting, batches)
         (gradient,) = query.training.pull([adjoint])
         self._memories.step(gradient, query.rows)
-        value = self.guard.check_joint_step(number, loss, gradient, state.images)
-        withheld = statistics.fmean(batch.withheld for batch in batches)
-        yield Step([value], sum(len(batch.ids) for batch in batches), withheld, shared=True)
-
-    def _batches(self, number: int) -> Sequence[Batch]:
-        if self.reselects(number, 0):
-            return [target.batch for target in self.targets(number, 0)]
-        return draw_batches(self.setting, self.pruner, number, 0)
+        yield self.joint_step(number, loss, gradient, batches)
 
 
 def train_network(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
@@ -73,11 +63,9 @@ def train_network(setting: Setting, state: DistillState, round_number: int, whic
 
 def query_gradient(setting: Setting, batches: Sequence[Batch]) -> tuple[Tensor, Vectors]:
     """The loss of the trained network on real batches, a scalar, and its gradient with respect to that network's parameters; detached."""
-    own = [None if batch.weights is None else shares_of(batch.weights, len(batch.ids)) for batch in batches]
-    shares = [torch.full((len(b.ids),), 1.0 / len(b.ids)) if w is None else w.float() for b, w in zip(batches, own, strict=True)]
     labels = torch.cat([setting.class_labels(batch.class_index, len(batch.ids)) for batch in batches])
     images = setting.query.real(torch.cat([batch.ids for batch in batches]))
-    return weighted_loss(setting.network, images, labels, (torch.cat(shares) / len(batches)).to(setting.device))
+    return weighted_loss(setting.network, images, labels, joint_shares(batches).to(setting.device))
 
 
 def measure(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:

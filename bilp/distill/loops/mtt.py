@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -28,16 +28,16 @@ STEP_SIZE, STEP_MOMENTUM = "step_size", "step_momentum"
 
 
 class TrajectoryIterations(Iterations):
-    """Steps of the images and of the step size towards an expert; real samples act through `setting.experts` alone."""
+    """Steps of the images and of the step size towards an expert; real samples act through `setting.inputs.experts` alone."""
 
     def prepare(self) -> None:
         """The optimizer of the images, and the step size of the beginning. Raises ConfigError without experts or with a pruner."""
         setting, state = self.setting, self.state
-        if setting.experts is None or self.pruner is not None:
+        if setting.inputs.experts is None or self.pruner is not None:
             raise ConfigError(
                 f"method {setting.config.method} imitates experts and has no adaptive pruning: start the run with experts and beta = 0"
             )
-        self.experts, self._shared = setting.experts, SharedStep(setting, state)
+        self.experts, self._shared = setting.inputs.experts, SharedStep(setting, state)
         if not state.method:
             state.method = self.begin()
         setting.network.train()
@@ -107,7 +107,15 @@ class TrajectoryIterations(Iterations):
 
 
 def step_size_forms(config: DistillConfig, parameters: int, values: int, iterations: int, images: tuple[int, ...]) -> dict[str, Form]:
-    """Types and shapes of what these methods carry, whatever the arguments are (see `bilp.costs.run_files.Carries`)."""
+    """Types and shapes of what these methods carry (see `bilp.costs.run_files.Carries`), which depend on nothing.
+
+    Args:
+        config: settings of the distillation.
+        parameters: of the network.
+        values: these and its running statistics.
+        iterations: that are done.
+        images: shape of the synthetic images.
+    """
     scalar: Form = (torch.float64, ())
     return {STEP_SIZE: scalar, STEP_MOMENTUM: scalar}
 
@@ -129,8 +137,13 @@ def draw_trajectory(setting: Setting, experts: ExpertBuffer, iteration: int, sta
     return Trajectory(begin, end)
 
 
-def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingStep]:
-    """Mini-batches of the synthetic images, shuffled anew whenever all had their turn, with fresh augmentation per image."""
+def draw_steps(
+    setting: Setting, count: int, iteration: int, rows_of: Callable[[Tensor], Tensor] = lambda batch: batch
+) -> list[TrainingStep]:
+    """Mini-batches, shuffled anew whenever all had their turn, with fresh augmentation per image.
+
+    `rows_of` says which synthetic images a mini-batch of the numbers below `count` stands for; by default those of the same numbers.
+    """
     config = setting.config
     order = generator(config.seed, "trajectory_order", iteration)
     parameters = generator(config.seed, "trajectory_augment", iteration)
@@ -138,8 +151,8 @@ def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingSt
     rows_of_steps, drawn = [], []
     for _ in range(config.trajectory.steps):
         if not waiting:
-            waiting = list(torch.randperm(images, generator=order).split(config.trajectory.batch or images))
-        rows = waiting.pop(0)
+            waiting = list(torch.randperm(count, generator=order).split(config.trajectory.batch or count))
+        rows = rows_of(waiting.pop(0))
         rows_of_steps.append(rows)
         drawn.append(augment.draw(config.augment, setting.side, parameters, count=len(rows)))
     return [TrainingStep(*step) for step in zip(*augment.send_with(rows_of_steps, drawn, setting.side, setting.device), strict=True)]

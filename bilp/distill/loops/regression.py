@@ -7,7 +7,6 @@ whose mean losses count the same; real samples enter as they are. Learned labels
 
 from __future__ import annotations
 
-import statistics
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -19,11 +18,9 @@ from bilp.config import DistillConfig
 from bilp.distill.loops.iterations import Iterations, Step
 from bilp.distill.step import moments
 from bilp.distill.step.batch import Batch
-from bilp.distill.step.real import draw_batches
 from bilp.distill.step.regressor import Gradients, Regressor
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
-from bilp.matching.base import shares_of
 from bilp.matching.kernel_regression import centered
 
 LABELS, IMAGES = "labels", "images"
@@ -49,19 +46,11 @@ class RegressionIterations(Iterations):
         """The regression and the step; what a method adds comes after this."""
         setting, state = self.setting, self.state
         regressor = self.draw(number)
-        batches = self._batches(number)
+        batches = self.joint_batches(number)
         found = step_gradients(setting, regressor, state.images, batches)
         self.move(found, number)
         loss = torch.where(found.labels.isfinite().all(), found.loss, torch.nan)
-        value = self.guard.check_joint_step(number, loss, found.images, state.images)
-        withheld = statistics.fmean(batch.withheld for batch in batches)
-        yield Step([value], sum(len(batch.ids) for batch in batches), withheld, shared=True)
-
-    def _batches(self, number: int) -> Sequence[Batch]:
-        """One batch per class."""
-        if self.reselects(number, 0):
-            return [target.batch for target in self.targets(number, 0)]
-        return draw_batches(self.setting, self.pruner, number, 0)
+        yield self.joint_step(number, loss, found.images, batches)
 
 
 def begin(setting: Setting, state: DistillState) -> None:
@@ -81,8 +70,7 @@ def step_gradients(setting: Setting, regressor: Regressor, images: Tensor, batch
     """Loss and gradients of the mean over classes of the mean losses of their batches, with the weights of these."""
     shares, ids = [], torch.cat([batch.ids for batch in batches])
     for batch in batches:
-        weights = None if batch.weights is None else shares_of(batch.weights, len(batch.ids))
-        count = len(batch.ids)
+        count, weights = len(batch.ids), batch.shares
         own = torch.full((count,), 1.0 / count, dtype=torch.float64) if weights is None else weights
         shares.append(own.cpu() / len(batches))
     sizes = torch.tensor([len(batch.ids) for batch in batches])

@@ -93,7 +93,15 @@ def draw_random_networks(setting: Setting, state: DistillState, round_number: in
 
 
 def random_feature_forms(config: DistillConfig, parameters: int, values: int, iterations: int, images: tuple[int, ...]) -> dict[str, Form]:
-    """Types and shapes of what RFAD carries, whatever the network and the iterations are (see `bilp.costs.run_files.Carries`)."""
+    """Types and shapes of what RFAD carries (see `bilp.costs.run_files.Carries`).
+
+    Args:
+        config: settings of the distillation.
+        parameters: of the network, on which nothing of this depends.
+        values: likewise.
+        iterations: likewise.
+        images: shape of the synthetic images, `[classes * ipc, C, H, W]`.
+    """
     settings, size = config.random_features, math.prod(images[1:])
     scalar: Form = (torch.float64, ())
     scale = {LOG_SCALE: scalar, **moments.forms(LOG_SCALE, scalar)} if settings.loss == "platt" else {}

@@ -48,7 +48,16 @@ def step(update: Step, tensors: Mapping[str, Tensor], name: str, value: Tensor, 
 
 @torch.no_grad()
 def lamb(value: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, before: int, rate: float) -> None:
-    """See Step."""
+    """A step of LAMB (You et al. 2020): Adam's, by the length of the tensor relative to it, where both have one.
+
+    Args:
+        value: the tensor, which changes.
+        gradient: in its shape.
+        mean: first moment, which changes.
+        square: second moment, likewise.
+        before: steps that were made before.
+        rate: the step size.
+    """
     first, second = DECAYS
     mean.mul_(first).add_(gradient, alpha=1.0 - first)
     square.mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
@@ -60,7 +69,10 @@ def lamb(value: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, before: 
 
 @torch.no_grad()
 def adabelief(value: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, before: int, rate: float) -> None:
-    """See Step."""
+    """A step of AdaBelief (Zhuang et al. 2020), whose second moment is that of the gradient's distance from its mean.
+
+    The arguments are those of `lamb`.
+    """
     first, second = DECAYS
     mean.mul_(first).add_(gradient, alpha=1.0 - first)
     apart = gradient - mean

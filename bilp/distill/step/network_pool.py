@@ -10,7 +10,7 @@ What is known without the device, `seen` and `born`, lies on the CPU, so that no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.step.real_training import sgd
 from bilp.errors import DamagedArtifact
 from bilp.nets import Network, build, initialize
+from bilp.nets.flat_values import flattened, parts_of, values_of
 from bilp.seeds import generator
 
 # What lies on the CPU.
@@ -36,7 +37,7 @@ class NetworkPool:
         tensors.update({name: tensors[name].cpu() for name in COUNTED if name in tensors})
         if not tensors:
             device = next(network.parameters()).device
-            values = sum(tensor.numel() for tensor in _values(network))
+            values = sum(tensor.numel() for tensor in values_of(network))
             tensors["networks"] = torch.empty(0, values, device=device)
             parameters = sum(tensor.numel() for tensor in network.parameters())
             tensors["momenta"] = torch.empty(0, parameters, device=device)
@@ -61,9 +62,9 @@ class NetworkPool:
 
     def load(self, which: int) -> None:
         """Row `which` becomes the network."""
-        values = _values(self._network)
+        values = values_of(self._network)
         with torch.no_grad():
-            torch._foreach_copy_(values, _parts(self._tensors["networks"][which], values))
+            torch._foreach_copy_(values, parts_of(self._tensors["networks"][which], values))
 
     def optimizer(self, which: int) -> torch.optim.SGD:
         """The optimizer of network `which`, which `load` has made the network, with the momentum that it had when it was stored."""
@@ -72,7 +73,7 @@ class NetworkPool:
         if config.idm.network_momentum:
             parameters = list(self._network.parameters())
             momenta = [torch.empty_like(parameter) for parameter in parameters]
-            torch._foreach_copy_(momenta, _parts(self._tensors["momenta"][which], parameters))
+            torch._foreach_copy_(momenta, parts_of(self._tensors["momenta"][which], parameters))
             for parameter, momentum in zip(parameters, momenta, strict=True):
                 # Zeros of a network that never was trained act as no momentum does.
                 result.state[parameter]["momentum_buffer"] = momentum
@@ -80,10 +81,10 @@ class NetworkPool:
 
     def store(self, which: int, optimizer: torch.optim.SGD, right: Tensor | int, seen: int) -> None:
         """The network, trained by `optimizer` on `seen` more images of which it classified `right` correctly, becomes row `which`."""
-        self._tensors["networks"][which] = _flat(_values(self._network))
+        self._tensors["networks"][which] = flattened(values_of(self._network))
         if self._config.idm.network_momentum:
             buffers = [optimizer.state[parameter]["momentum_buffer"] for parameter in self._network.parameters()]
-            self._tensors["momenta"][which] = _flat(buffers)
+            self._tensors["momenta"][which] = flattened(buffers)
         self._tensors["right"][which] += right
         self._tensors["seen"][which] += seen
 
@@ -98,7 +99,7 @@ class NetworkPool:
     def _add(self) -> None:
         tensors, keep = self._tensors, -self._config.idm.most_networks
         initialize(self._network, generator(self._config.seed, "pool_network", int(tensors["born"])))
-        tensors["networks"] = torch.cat([tensors["networks"], _flat(_values(self._network)).unsqueeze(0)])[keep:]
+        tensors["networks"] = torch.cat([tensors["networks"], flattened(values_of(self._network)).unsqueeze(0)])[keep:]
         for name in ("momenta", "right", "seen"):
             tensors[name] = torch.cat([tensors[name], tensors[name].new_zeros(1, *tensors[name].shape[1:])])[keep:]
         tensors["born"] = tensors["born"] + 1
@@ -132,7 +133,7 @@ def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, pool: Rea
     """Raise DamagedArtifact, naming `where`, unless `tensors` are a pool of networks as the run has them."""
     network = build(config.network, pool.dataset.shape, pool.classes)
     count = len(tensors["right"]) if "right" in tensors and tensors["right"].ndim else 0
-    values, parameters = (sum(tensor.numel() for tensor in part) for part in (_values(network), network.parameters()))
+    values, parameters = (sum(tensor.numel() for tensor in part) for part in (values_of(network), network.parameters()))
     require_tensors(tensors, _forms(count, values, parameters), where)
     right, seen, born = tensors["right"], tensors["seen"], int(tensors["born"])
     if not (0 < count <= config.idm.most_networks and count <= born and bool(((right >= 0) & (right <= seen)).all())):
@@ -140,17 +141,3 @@ def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, pool: Rea
             f"{where} holds a pool of {count} networks of {born} (at most {config.idm.most_networks}), or counts of images that "
             "cannot be: run the round again"
         )
-
-
-def _values(network: Network) -> list[Tensor]:
-    """Parameters and the running statistics of batch norm."""
-    return [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
-
-
-def _flat(values: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().flatten() for tensor in values])
-
-
-def _parts(row: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The values of a row in the shapes of `like`."""
-    return [part.view(tensor.shape) for part, tensor in zip(row.split([tensor.numel() for tensor in like]), like, strict=True)]

@@ -21,7 +21,7 @@ class NetworksBetween:
     def __init__(self, setting: Setting) -> None:
         """Nothing is read before it is drawn."""
         self._setting = setting
-        self._trained = None if setting.pretrained is None else copy.deepcopy(setting.network).eval()
+        self._trained = None if setting.inputs.pretrained is None else copy.deepcopy(setting.network).eval()
         self._held: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
 
     def draw(self, *path: str | int) -> Network | None:
@@ -29,11 +29,11 @@ class NetworksBetween:
         stream called `path`. The trained network itself, another module, as long as nothing else is drawn; None if there is none.
         """
         setting, trained = self._setting, self._trained
-        if setting.pretrained is None or trained is None:
+        if setting.inputs.pretrained is None or trained is None:
             setting.draw_network(*path)
             return None
         stream = generator(setting.config.seed, "between", *path)
-        which = int(torch.randint(len(setting.pretrained), (1,), generator=stream))
+        which = int(torch.randint(len(setting.inputs.pretrained), (1,), generator=stream))
         share = float(torch.rand((), generator=stream, dtype=torch.float64))
         setting.network.train()
         initial, values = self._weights(which, trained)
@@ -48,7 +48,7 @@ class NetworksBetween:
         """Initial parameters of network `which`, and the tensors of its trained state; `network` is overwritten."""
         if which in self._held:
             return self._held[which]
-        setting, pretrained = self._setting, self._setting.pretrained
+        setting, pretrained = self._setting, self._setting.inputs.pretrained
         assert pretrained is not None
         pretrained.load(which, network)
         fresh = build(setting.config.network, setting.pool.dataset.shape, setting.pool.classes)

@@ -18,7 +18,6 @@ from bilp.distill.step.synthetic import grouped
 from bilp.distill.step.whole_batches import batches_per_pass, whole_means
 from bilp.images.siamese import apply_by_family
 from bilp.matching import Vectors
-from bilp.matching.base import shares_of
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator, numbered_streams
 
@@ -151,7 +150,7 @@ def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list
 
     Of a batch with weights, the weighted mean; equal weights change nothing.
     """
-    shares = [None if batch.weights is None else shares_of(batch.weights, len(batch.ids)) for batch in batches]
+    shares = [batch.shares for batch in batches]
     sums: list[list[Tensor]] = [[] for _ in batches]
     for pack in packs([len(batch.ids) for batch in batches], limit):
         ids = torch.cat([batches[which].ids[start:stop] for which, start, stop in pack])

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from bilp.distill.step.batch import Batch, Target
 from bilp.distill.step.setting import Setting
-from bilp.matching.base import shares_of
 from bilp.matching.characteristic import CharacteristicMatching
 from bilp.matching.per_sample import micro_batches
 from bilp.nets.by_device import ByDevice
@@ -38,8 +37,7 @@ class RealFeatures:
     def targets(self, batches: Sequence[Batch]) -> Iterator[Target]:
         """What the classes are matched to at the frequencies of now. Batches of a class have the same augmentation every time."""
         for batch in batches:
-            shares = None if batch.weights is None else shares_of(batch.weights, len(batch.ids))
-            yield Target(batch, self._matching.mean_of_features(self._of(batch), shares))
+            yield Target(batch, self._matching.mean_of_features(self._of(batch), batch.shares))
 
     @torch.no_grad()
     def _of(self, batch: Batch) -> Tensor:

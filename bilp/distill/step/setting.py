@@ -42,6 +42,22 @@ STATISTICS_IMAGES = 2048
 
 
 @dataclass(frozen=True)
+class RunInputs:
+    """What a run is given beside its real samples, each for methods that ask for it."""
+
+    experts: ExpertBuffer | None = None
+    """Trainings on the real samples, for methods that imitate them."""
+    pretrained: PretrainedNetworks | None = None
+    """Networks trained on the real samples; iterations are initialized from copies of these instead of drawing new ones."""
+    teacher: StoredTeacher | None = None
+    """A network trained on all real samples of the data set."""
+    supplied: Supplied | None = None
+    """An encoder that a user supplies, which takes the network's place."""
+    difficulty: Difficulty | None = None
+    """How hard real samples are."""
+
+
+@dataclass(frozen=True)
 class Setting:
     """The parts of a distillation. `network` is one module that is initialized anew for every iteration."""
 
@@ -54,16 +70,8 @@ class Setting:
     device: torch.device
     classes: range
     """The classes whose images are distilled: all of them, or those of a shard."""
-    experts: ExpertBuffer | None = None
-    """Trainings on the real samples, for methods that imitate them."""
-    pretrained: PretrainedNetworks | None = None
-    """Networks trained on the real samples; iterations are initialized from copies of these instead of drawing new ones."""
-    teacher: StoredTeacher | None = None
-    """A network trained on all real samples of the data set, for methods that ask one."""
-    supplied: Supplied | None = None
-    """An encoder that a user supplies, which is `network` then."""
-    difficulty: Difficulty | None = None
-    """How hard real samples are, for methods that ask."""
+    inputs: RunInputs = RunInputs()
+    """What else the method asks for."""
 
     @classmethod
     def assemble(
@@ -72,12 +80,8 @@ class Setting:
         reselect: ReselectConfig,
         pool: RealPool,
         device: torch.device | str,
-        experts: ExpertBuffer | None = None,
+        inputs: RunInputs = RunInputs(),
         classes: range | None = None,
-        pretrained: PretrainedNetworks | None = None,
-        teacher: StoredTeacher | None = None,
-        supplied: Supplied | None = None,
-        difficulty: Difficulty | None = None,
     ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`.
 
@@ -89,35 +93,30 @@ class Setting:
             reselect: settings of adaptive pruning.
             pool: the real samples.
             device: where networks and images lie.
-            experts: trainings on the real samples, for methods that imitate them.
+            inputs: what else the method asks for.
             classes: those to distill; without them all.
-            pretrained: networks that iterations start from.
-            teacher: a network trained on all real samples, for methods that ask one.
-            supplied: an encoder that takes the network's place.
-            difficulty: how hard real samples are, for methods that ask.
         """
-        if config.pretrained.networks > 0 and pretrained is None:
+        if config.pretrained.networks > 0 and inputs.pretrained is None:
             field, count = METHODS[config.method].pretrained, config.pretrained.networks
             raise ConfigError(f"{field}.pretrained.networks = {count}: train them first (pretrain_network)")
         if check := REAL_PASSES[config.real_pass].check:
             resolve(check)(torch.device(device))
         schedule = schedule_for(config)
         network: Network
-        if supplied is not None:
-            network = supplied.network
-        elif teacher is not None and METHODS[config.method].inverts_teacher:
-            network = teacher.network(pool.dataset, config.gpu, device)
+        if inputs.supplied is not None:
+            network = inputs.supplied.network
+        elif inputs.teacher is not None and METHODS[config.method].inverts_teacher:
+            network = inputs.teacher.network(pool.dataset, config.gpu, device)
         else:
             network = build(config.network, pool.dataset.shape, pool.classes)
-        if experts is not None:
-            experts.require_network(network)
+        if inputs.experts is not None:
+            inputs.experts.require_network(network)
         place(network, config.gpu, device)
         pool.keep_on(device, classes)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
-        parts = (config, reselect, pool, network, matching, schedule, torch.device(device), classes)
-        return cls(*parts, experts, pretrained, teacher, supplied, difficulty)
+        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, inputs)
 
     @cached_property
     def real_network(self) -> Network:
@@ -132,7 +131,7 @@ class Setting:
     def encoder(self) -> FrozenEncoder:
         """The network as an encoder that nothing trains; for methods that match under one."""
         config = self.config
-        given = self.supplied or self.pretrained
+        given = self.inputs.supplied or self.inputs.pretrained
         return FrozenEncoder(self.network, self.pool, given, config.seed, config.linear.head_deviation, self.device)
 
     @cached_property

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from bilp.causal.about_mean import AboutMean
+from bilp.causal.about_mean import AboutMean, MeanVector
 from bilp.causal.effect_settings import BYTE_BUDGET
 from bilp.causal.reference.oracle import meta_gradient
 from bilp.config.estimators import ESTIMATORS
@@ -77,11 +77,11 @@ class _OfClass:
     def sides(self) -> list[AboutMean]:
         """The effects on each batch."""
         setting, count = self._setting, len(self._whole)
-        mean = setting.class_statistics.mean(self.class_index, self._whole)
+        mean = MeanVector(setting.class_statistics.mean(self.class_index, self._whole), count)
         measured = min(count, setting.reselect.candidates_per_class or count)
         parts = (setting.matching, setting.network)
         budget = BYTE_BUDGET.on(setting.device)
-        return [AboutMean(*parts, self._shown(batch), self._view(batch), mean, count, measured, budget) for batch in self.batches]
+        return [AboutMean(*parts, self._shown(batch), self._view(batch), mean, measured, budget) for batch in self.batches]
 
     def norms(self, ids: Tensor) -> Tensor:
         """`[n]`."""

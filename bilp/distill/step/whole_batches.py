@@ -15,7 +15,6 @@ from bilp.distill.step.batch import Batch
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.synthetic import augment_classes, image_bytes, mean_bytes
 from bilp.matching import Vectors
-from bilp.matching.base import shares_of
 from bilp.nets.by_device import ByDevice
 
 # What a pass over real samples may hold: activations and their derivatives.
@@ -46,7 +45,7 @@ def _filled(ids: Tensor, size: int) -> Tensor:
 
 def _shares(batches: Sequence[Batch], size: int) -> Tensor | None:
     """How much of its class's mean a sample is, `[K * size]`; None if all are equal parts."""
-    shares = [None if batch.weights is None else shares_of(batch.weights, len(batch.ids)) for batch in batches]
+    shares = [batch.shares for batch in batches]
     if all(own is None and len(batch.ids) == size for own, batch in zip(shares, batches, strict=True)):
         return None
     result = torch.zeros(len(batches), size, dtype=torch.float64)
