@@ -1,7 +1,8 @@
 """python -m benchmarks.methods.expectations [--without METHOD] STUDY...
 
-Judges the expectations of `README.md` by a study `methods`, a folder `studies/KEY` of a storage, or by several of different methods, and
-prints what came out as Markdown: the expectations, and each method's gain by each level.
+Judges what was expected of a study of all methods, a folder `studies/KEY` of a storage, or of several studies of different methods, and
+prints what came out as Markdown: the expectations, and each method's gain by each level. A study with wrong labels is `methods`, judged
+by `README.md`; one with right labels alone is `cifar10.yaml`, judged by `cifar10.md`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bilp.evaluate.uncertainty import Estimate, over, p_value, probability_below
 from bilp.studies.statistics import LEVEL, equivalent, holm
 
 RIGHT, WRONG = "right", "20 % wrong"
-UNPRUNED, STATIC, ADAPTIVE, SIGNED, BOTH = "unpruned", "static", "adaptive", "signed", "bilp"
+REAL, UNPRUNED, STATIC, ADAPTIVE, SIGNED, BOTH = "real", "unpruned", "static", "adaptive", "signed", "bilp"
 LEVELS = {STATIC: "static", ADAPTIVE: "adaptive", SIGNED: "signed", BOTH: "both levels"}
 TOLERANCE = 0.03
 """Points of accuracy within which two arms are equal, as a fraction."""
@@ -69,6 +70,11 @@ class Tables:
                 auroc.setdefault(_parts(row.cell), {})[int(row.seed)] = float(row.auroc)
         return cls(accuracies, auroc)
 
+    @property
+    def labels(self) -> list[str]:
+        """Those that the study has, right ones first."""
+        return [labels for labels in (RIGHT, WRONG) if any(known == labels for known, _, _ in self.accuracies)]
+
     def methods(self, arm: str) -> list[str]:
         """Those that have an arm, in the order of the registry."""
         there = {method for _, method, known in self.accuracies if known == arm}
@@ -110,7 +116,25 @@ class Expectation:
 
 
 def expectations(told: Tables) -> list[Expectation]:
-    """All of them."""
+    """All of those of the study that this is."""
+    return _with_wrong_labels(told) if WRONG in told.labels else _beside_real_images(told)
+
+
+def _beside_real_images(told: Tables) -> list[Expectation]:
+    """Those of `cifar10.md`."""
+    arms = {UNPRUNED: "unpruned", STATIC: "static", BOTH: "both levels"}
+    return [
+        Expectation(1, "static is within 3 points of unpruned", told.mean_gain(RIGHT, STATIC), equal=True),
+        Expectation(2, "both levels are within 3 points of unpruned", told.mean_gain(RIGHT, BOTH), equal=True),
+        *(
+            Expectation(number, f"{words} is above random real images", told.mean_gain(RIGHT, arm, REAL))
+            for number, (arm, words) in enumerate(arms.items(), 3)
+        ),
+    ]
+
+
+def _with_wrong_labels(told: Tables) -> list[Expectation]:
+    """Those of `README.md`."""
     chosen = [method for method in told.methods(STATIC) if method not in optimizing()]
     moved = [method for method in told.methods(STATIC) if method in optimizing()]
     by_chosen, by_moved = (told.mean_gain(WRONG, STATIC, among=among) for among in (chosen, moved))
@@ -160,25 +184,29 @@ def _marked(value: Estimate, p: float) -> str:
 
 
 def points(value: Estimate) -> str:
-    """'+4.8 ± 1.2'."""
-    return f"{100 * value.mean:+.1f} ± {100 * value.half_width95:.1f}"
+    """'+4.8 ± 1.2', of a single seed '+4.8'."""
+    return f"{100 * value.mean:+.1f}{_interval(value)}"
+
+
+def _interval(value: Estimate) -> str:
+    return "" if math.isinf(value.half_width95) else f" ± {100 * value.half_width95:.1f}"
 
 
 def table(told: Tables, labels: str) -> Iterator[str]:
-    """Each method's accuracy unpruned, and its gains, as rows of Markdown."""
-    by_level = {arm: gains(told, labels, arm) for arm in LEVELS}
-    added = gains(told, labels, BOTH, STATIC)
-    auroc = labels == WRONG
-    yield f"| method | seeds | unpruned | {' | '.join(LEVELS.values())} | both less static |{' AUROC of effects |' if auroc else ''}"
-    yield "|---" * (5 + len(LEVELS) + auroc - 1) + "|"
+    """Each method's accuracy unpruned, and its gains, as rows of Markdown: columns are the levels that the study has."""
+    levels = {arm: title for arm, title in LEVELS.items() if told.methods(arm)}
+    columns = {title: gains(told, labels, arm) for arm, title in levels.items()} | {"both less static": gains(told, labels, BOTH, STATIC)}
+    if WRONG not in told.labels:
+        columns = {"unpruned less real": gains(told, labels, UNPRUNED, REAL)} | columns
+    if labels == WRONG:
+        columns["AUROC of effects"] = {method: f"{fmean(there.values()):.2f}" for (of, method), there in told.auroc.items() if of == WRONG}
+    yield f"| method | seeds | unpruned | {' | '.join(columns)} |"
+    yield "|---" * (3 + len(columns)) + "|"
     for method in told.methods(UNPRUNED):
         plain = over(list(told.accuracies[labels, method, UNPRUNED].values()))
-        cells = [by_level[arm].get(method, "") for arm in LEVELS]
-        there = told.auroc.get((labels, method))
-        last = f" {fmean(there.values()):.2f} |" if auroc and there else " |" if auroc else ""
+        cells = [values.get(method, "") for values in columns.values()]
         seeds = len(told.accuracies[labels, method, UNPRUNED])
-        first = f"{100 * plain.mean:.1f} ± {100 * plain.half_width95:.1f}"
-        yield f"| `{method}` | {seeds} | {first} | {' | '.join(cells)} | {added.get(method, '')} |{last}"
+        yield f"| `{method}` | {seeds} | {100 * plain.mean:.1f}{_interval(plain)} | {' | '.join(cells)} |"
 
 
 def lines(told: Tables) -> Iterator[str]:
@@ -189,7 +217,7 @@ def lines(told: Tables) -> Iterator[str]:
     for each, p, confirmed in sorted(judged(expectations(told)), key=order):  # those that fail are named first
         verdict = "yes" if confirmed else "**no**"
         yield f"| {each.number} | {each.words} | {points(each.value)} | {len(each.measured)} | {p:.2g} | {verdict} |"
-    for labels in (RIGHT, WRONG):
+    for labels in told.labels:
         yield ""
         yield f"Labels: {labels}"
         yield ""

@@ -106,11 +106,10 @@ def leave_one_out_norms(asked: Asked, pull: Pull, others: Vectors) -> Tensor:
 
 def sketched_norms(asked: Asked, moved: Sequence[Vectors]) -> Tensor:
     """Estimates of |ITE_i| `[n]` from `moved` = J z of normal directions z."""
-    squares = torch.stack([effects_along(asked, own).square() for own in moved])
-    return squares.mean(dim=0).sqrt()
+    return effects_along(asked, moved).square().mean(dim=0).sqrt()
 
 
-def effects_along(asked: Asked, moved: Vectors) -> Tensor:
-    """<ITE_i, v> of every sample `[n]`, exactly, where `moved` is J v."""
+def effects_along(asked: Asked, moved: Sequence[Vectors]) -> Tensor:
+    """<ITE_i, v> of every sample and each of some directions v, `[K, n]`, exactly, where `moved` has J v of each."""
     along = losses_along(asked.network, asked.images, asked.labels, moved)
-    return asked.scale * (along - along.mean())
+    return torch.stack([asked.scale * (own - own.mean()) for own in along])

@@ -56,10 +56,11 @@ def weighted_loss(network: Network, images: Tensor, labels: Tensor, shares: Tens
     return total, tuple(sums)
 
 
-def losses_along(network: Network, images: Tensor, labels: Tensor, direction: Vectors) -> Tensor:
-    """<phi_i, u> for all samples `[B]` and a direction u of the parameters, detached: no sample's gradient is formed.
+def losses_along(network: Network, images: Tensor, labels: Tensor, directions: Sequence[Vectors]) -> Tensor:
+    """<phi_i, u> for all samples and each of some directions u of the parameters, `[K, B]`, detached: no sample's gradient is formed.
 
-    The gradient of sum_i w_i CE_i is linear in w, so the derivative of its product with u by w is what is asked for.
+    The gradient of sum_i w_i CE_i is linear in w, so the derivative of its product with u by w is what is asked for. That gradient
+    is the same for all directions, which share it.
     """
     parameters, parts = list(network.parameters()), []
     for rows in micro_batches(images):
@@ -67,6 +68,10 @@ def losses_along(network: Network, images: Tensor, labels: Tensor, direction: Ve
         with torch.enable_grad():
             losses = functional.cross_entropy(network(images[rows]), labels[rows], reduction="none")
             found = torch.autograd.grad((losses * weights).sum(), parameters, create_graph=True, materialize_grads=True)
-            product = torch.stack([(u * own).sum() for u, own in zip(direction, found, strict=True)]).sum()
-        parts.append(torch.autograd.grad(product, weights)[0])
-    return torch.cat(parts)
+        along = []
+        for number, direction in enumerate(directions, 1):
+            with torch.enable_grad():
+                product = torch.stack([(u * own).sum() for u, own in zip(direction, found, strict=True)]).sum()
+            along.append(torch.autograd.grad(product, weights, retain_graph=number < len(directions))[0])
+        parts.append(torch.stack(along))
+    return torch.cat(parts, dim=1)

@@ -92,10 +92,19 @@ def test_parameters_that_are_computed_again_give_the_same_bytes(world: World) ->
 def test_losses_along_a_direction_need_no_gradient_of_a_sample(world: World) -> None:
     training = world.trained()
     each = tuple(block.detach() for block in QueryMatching("linba").vector(world.network, *world.real))
-    found = losses_along(world.network, *world.real, training.weights)
+    (found,) = losses_along(world.network, *world.real, [training.weights])
     wanted = [product(tuple(block[i] for block in each), training.weights) for i in range(5)]
     assert found.tolist() == pytest.approx(wanted, rel=1e-10)
     shares = torch.tensor([0.1, 0.2, 0.3, 0.0, 0.4], dtype=torch.float64)
     _, gradient = weighted_loss(world.network, *world.real, shares)
     for block, own in zip(gradient, each, strict=True):
         torch.testing.assert_close(block, torch.tensordot(shares, own, dims=1))
+
+
+def test_directions_that_share_a_gradient_give_the_bytes_of_each_alone(world: World) -> None:
+    training = world.trained()
+    directions = training.push(list(torch.randn(3, *world.images.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)))
+    alone = torch.cat([losses_along(world.network, *world.real, [direction]) for direction in directions])
+    assert alone.shape == (3, 5)
+    assert len(alone.unique(dim=0)) == 3
+    assert torch.equal(losses_along(world.network, *world.real, directions), alone)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from study_parts import row
 
-from benchmarks.methods.expectations import ADAPTIVE, BOTH, RIGHT, SIGNED, STATIC, UNPRUNED, WRONG, Tables, main
+from benchmarks.methods.expectations import ADAPTIVE, BOTH, REAL, RIGHT, SIGNED, STATIC, UNPRUNED, WRONG, Tables, main
 from bilp.config import METHODS
 
 GAINS = {UNPRUNED: 0.0, STATIC: 0.10, ADAPTIVE: 0.05, SIGNED: 0.05, BOTH: 0.10}
@@ -44,6 +44,21 @@ def tables(
     folder.mkdir()
     pd.DataFrame(rows).to_parquet(folder / "rows.parquet")
     pd.DataFrame(detection).to_parquet(folder / "detection.parquet")
+    return folder
+
+
+def of_right_labels(folder: Path, gains: Mapping[str, float], seeds: int = 3) -> Path:
+    """Of a study without wrong labels, in which unpruned is 10 points above random real images and arms gain so much over unpruned."""
+    rows = []
+    for place, method in enumerate(METHODS):
+        for seed in range(seeds):
+            for k, arm in enumerate([REAL, UNPRUNED, STATIC, *([BOTH] if METHODS[method].adaptive else [])]):
+                little = 0.001 * ((3 * place + 2 * seed + k) % 5)
+                accuracy = 0.2 if arm == REAL else 0.3 + gains.get(arm, 0.0)
+                rows += [row(f"{RIGHT}, {method}", seed, arm, t, accuracy + little + 0.01 * t) for t in (0, 1)]
+    folder.mkdir()
+    pd.DataFrame(rows).to_parquet(folder / "rows.parquet")
+    pd.DataFrame(columns=["cell", "seed", "arm", "score", "auroc"]).to_parquet(folder / "detection.parquet")
     return folder
 
 
@@ -103,3 +118,25 @@ def test_studies_of_different_methods_are_judged_together_and_a_method_may_be_le
     with pytest.raises(SystemExit):
         main([str(first), str(first)])
     assert "several studies have dm, dsa, lpld, rded: name one of them" in capsys.readouterr().err
+
+
+def test_a_study_of_right_labels_is_judged_beside_no_pruning_and_real_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verdicts(of_right_labels(tmp_path / "as expected", {}), capsys) == dict.fromkeys("12345", "yes")
+    costly = verdicts(of_right_labels(tmp_path / "costly", {BOTH: -0.2}), capsys)
+    assert costly == {**dict.fromkeys("134", "yes"), **dict.fromkeys("25", "**no**")}
+    assert set(verdicts(of_right_labels(tmp_path / "one", {}, seeds=1), capsys).values()) == {"**no**"}
+
+
+def test_its_table_has_the_levels_that_it_has_and_no_interval_of_one_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seeds in (1, 3):
+        assert main([str(of_right_labels(tmp_path / f"{seeds}", {STATIC: 0.05}, seeds))]) == 0
+        shown = capsys.readouterr().out
+        assert ("±" in shown) == (seeds == 3)
+        assert "Labels: " + WRONG not in shown
+        (head,) = (line for line in shown.splitlines() if line.startswith("| method"))
+        titles = ["method", "seeds", "unpruned", "unpruned less real", "static", "both levels", "both less static"]
+        assert [cell.strip() for cell in head.split("|")[1:-1]] == titles
+        for line in (line for line in shown.splitlines() if line.startswith("| `")):
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            assert [float(cell.partition(" ")[0]) for cell in cells[3:5]] == pytest.approx([10.0, 5.0], abs=0.5)
+            assert bool(cells[5]) == METHODS[cells[0].strip("`")].adaptive == bool(cells[6])

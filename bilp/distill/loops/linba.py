@@ -93,8 +93,7 @@ def _signed(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> It
     wanted = query.memories.pull(list(held_out_gradients(setting, synthetic, half_of, *batches[0].path)))
     moved = query.push([value / torch.linalg.vector_norm(value).clamp_min(torch.finfo(value.dtype).tiny) for value in wanted])
     for batch in batches:
-        asked = _asked(setting, batch)
-        along = torch.stack([effects_along(asked, own) for own in moved]).cpu()
+        along = effects_along(_asked(setting, batch), moved).cpu()
         yield _scored(setting, batch, along.gather(0, half_of[batch.ids].unsqueeze(0)).squeeze(0))
 
 
