@@ -6,10 +6,11 @@ In a round only the samples of a class whose turn it is are measured, and what i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bilp.config.reselect import RESELECT_MODES, ReselectConfig
-from bilp.pruning.adaptive import kept_at_least, whole_samples
+from bilp.pruning.adaptive import TOLERANCE, kept_at_least, whole_samples
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ def turns_of(count: int, most: int | None) -> list[int]:
     parts = max(1, min(-(-count // (most or max(count, 1))), count // 2))
     share, rest = divmod(count, parts)
     return [share + (place < rest) for place in range(parts)]
+
+
+def most_dropped(samples: int, reselect: ReselectConfig) -> int:
+    """How many of a class of `samples` the first decision drops at most, whichever thresholds it takes; beta must be a number."""
+    size, (beta, _) = turns_of(samples, reselect.candidates_per_class)[0], reselect.shares
+    by_floor = size - kept_at_least(size, reselect.minimum_per_class)
+    return min(math.floor(beta * size + max(TOLERANCE * size, 1.0)), by_floor)
 
 
 def reach(samples: int, rounds: int, batch: int, reselect: ReselectConfig) -> Reach:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bilp.config.arms import PlannedRun
 from bilp.config.reselect import RESELECT_MODES, ReselectConfig
-from bilp.pruning.reach import Reach, reach
+from bilp.pruning.reach import Reach, reach, turns_of
 from bilp.text.sample_words import spoken
 
 
@@ -48,6 +48,9 @@ def _sentence(classes: Sequence[Reach], run: PlannedRun) -> str:
     )
     if least.every_batch:
         sentence += "; every image step decides about its batch besides"
+    if reselect.before_initialization:
+        first = turns_of(least.samples, reselect.candidates_per_class)[0]
+        sentence += f"; initial images are drawn after the first {first:,} were decided on"
     return spoken(sentence)
 
 
