@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bilp.config import EvaluateConfig, PipelineConfig, PruneConfig
 from bilp.config.arm_entries import ARMS
-from bilp.config.arms import planned_runs, ranks_samples
+from bilp.config.arms import PlannedRun, planned_runs, ranks_samples
 from bilp.config.labels import LABELS, instead
 from bilp.config.methods import METHODS
 from bilp.config.methods.spec import never
@@ -16,8 +16,12 @@ from bilp.errors import ConfigError
 from bilp.registry import resolve
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from bilp.data import Dataset
     from bilp.data.pool import RealPool
+    from bilp.pruning.reach_words import ReachTold
 
 
 def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
@@ -71,6 +75,23 @@ def check_choices(config: PipelineConfig, record_uri: str | None) -> None:
         check = ARMS[arm].choice.check
         if check is not None:
             resolve(check)(record_uri)
+
+
+def adaptive_reach(config: PipelineConfig, dataset_uri: str) -> ReachTold:
+    """How much of each class of an ingested data set adaptive pruning can keep away with these settings, in words."""
+    import numpy as np
+
+    from bilp.data import open_dataset
+    from bilp.data.pool import RealPool
+    from bilp.pruning.reach_words import told_reach
+
+    dataset = open_dataset(dataset_uri)
+
+    def samples(run: PlannedRun) -> npt.NDArray[np.integer]:
+        pool = _pruned(dataset, config.prune) if run.chosen.entry.after_static else RealPool(dataset)
+        return np.array([len(ids) for ids in pool.by_class])
+
+    return told_reach(planned_runs(config), samples)
 
 
 def _check_samples(config: PipelineConfig, dataset: Dataset) -> None:

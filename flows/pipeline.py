@@ -15,7 +15,7 @@ if __name__ == "__main__":  # before Prefect is imported, which takes longer tha
 
 from bilp.config import PipelineConfig
 from bilp.config.arms import evaluation_of, needs_selection
-from bilp.preflight import check_choices, check_fit
+from bilp.preflight import adaptive_reach, check_choices, check_fit
 from bilp.studies.pipeline_outcome import Outcome
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
@@ -67,6 +67,7 @@ def up_to_evaluation(config: PipelineConfig, root: str) -> Outcome:
     config, search = resolved(config, dataset, root)
     check_fit(config, dataset)
     check_choices(config, record)
+    tell(run_lines.tell_reach, adaptive_reach(config, dataset))
     scores = selection = None
     if needs_selection(config):
         run_progress.stage()

@@ -144,6 +144,8 @@ def show(plan: Plan, measurement: Measurement | None = None) -> None:
         if (most := plan.most_seconds_of(stage)) is not None:
             told = f"{duration(plan.seconds_of(stage))} counts the shortest iterations, and {duration(most)} the longest"
             print_line(screen, f"note: rules of method {plan.config.method} end its iterations: for {stage}, {told}")
+    for sentence in plan.reach.sentences:
+        print_line(screen, shown(sentence))
     if measurement is not None:
         _show_measured(screen, plan, measurement)
     for warning in (*((plan.unknown,) if plan.unknown else ()), *advice(plan)):

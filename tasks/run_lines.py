@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.called import speaking_of_samples
@@ -10,6 +11,10 @@ from bilp.artifacts.facts import DatasetFacts
 from bilp.artifacts.run_layout import round_uri
 from tasks import result_words
 from tasks.run_display import log
+from tasks.terminal import say
+
+if TYPE_CHECKING:
+    from bilp.pruning.reach_words import ReachTold
 
 
 def tell_dataset(dataset_uri: str) -> None:
@@ -20,6 +25,13 @@ def tell_dataset(dataset_uri: str) -> None:
 def tell_selection(selection_uri: str) -> None:
     """How many samples stay."""
     log(result_words.kept(selection_uri))
+
+
+def tell_reach(told: ReachTold) -> None:
+    """How much of each class adaptive pruning can keep away, and where that is little."""
+    for line in (*told.sentences, *(f"warning: {warning}" for warning in told.warnings)):
+        say(f"          {line}")
+        log(line)
 
 
 def tell_runs(runs: Mapping[str, Sequence[str]]) -> None:

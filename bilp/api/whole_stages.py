@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bilp import notices
 from bilp.api import composition
 from bilp.api.here import resolved
 from bilp.api.workspace import Place
 from bilp.config import PipelineConfig
 from bilp.config.arms import baselines_need_selection, distilled_arms, evaluation_of, needs_scores, needs_selection, planned_runs
-from bilp.preflight import check_choices, check_fit
+from bilp.preflight import adaptive_reach, check_choices, check_fit
 from bilp.report import report
 from bilp.studies.pipeline_outcome import Outcome
 
@@ -18,6 +19,8 @@ def up_to_evaluation(config: PipelineConfig, dataset_uri: str, record_uri: str |
     check_choices(config, record_uri)
     config, search = resolved(config, dataset_uri, at)
     check_fit(config, dataset_uri)
+    for warning in adaptive_reach(config, dataset_uri).warnings:
+        notices.say_once(warning)
     scores, selection = scored_and_pruned(config, dataset_uri, at) if needs_selection(config) else (None, None)
     config = composition.with_found_reselect(config, dataset_uri, scores, at)
     runs: dict[str, list[str]] = {arm: [] for arm in distilled_arms(config)}

@@ -346,17 +346,19 @@ SHORT_POOL = 5000
 def _affordable(settled: Settled, own: Set[str]) -> Iterator[tuple[str, int, str]]:
     """Fewer candidates for runs so short that measuring the usual number in every round would dominate them.
 
-    Rounds times candidates times their cost is held at a share of image steps times batch; above that nothing changes.
+    Rounds times candidates times their cost is held at a share of image steps times batch, or of image steps where their cost is told in
+    these; above that nothing changes.
     """
     path = "reselect.candidates_per_class"
     method, iterations = METHODS[settled.method], settled.iterations
-    if not own.isdisjoint((path, "reselect")) or method.measuring_cost is None or iterations is None:
+    by_step = method.measuring_steps is not None
+    cost, batch = (method.measuring_steps, 1) if by_step else (method.measuring_cost, settled.batch_real)
+    if not own.isdisjoint((path, "reselect")) or cost is None or iterations is None:
         return
     steps = iterations * (1 if method.one_step else settled.outer_loops)
-    cost = method.measuring_cost * min(settled.rounds, iterations)
-    most = max(FEWEST_CANDIDATES, round(AFFORDABLE * steps * settled.batch_real / cost))
+    most = max(FEWEST_CANDIDATES, round(AFFORDABLE * steps * batch / (cost * min(settled.rounds, iterations))))
     if most < (settled.candidates or SHORT_POOL):
-        yield path, most, "distill.iterations (a short run measures fewer)"
+        yield path, most, f"distill.iterations ({'measuring takes a share of them' if by_step else 'a short run measures fewer'})"
 
 
 def _own_encoder(values: Mapping[str, Any], own: Set[str]) -> Iterator[tuple[str, Any, str]]:

@@ -116,7 +116,7 @@ class ReselectConfig(Frozen):
     """Adaptive pruning: samples are reselected by their causal effect (ITE) while distilling."""
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"beta", "candidates_per_class"})
-    later: ClassVar[frozenset[str]] = frozenset({"temperature", "held_out_steps"})
+    later: ClassVar[frozenset[str]] = frozenset({"temperature", "held_out_steps", "before_initialization"})
 
     beta: DroppedShare = 0.1
     """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off. auto: found from the
@@ -138,6 +138,9 @@ class ReselectConfig(Frozen):
     """Iterations for which a decision taken inside a round stands; 0 decides at the boundaries of rounds only."""
     candidates_per_class: Several | None = None
     """Samples per class whose effect is measured at the boundary of a round, in turns; empty measures all of them."""
+    before_initialization: bool = False
+    """Whether the first decision comes before the initial images: it is measured at initial images that are drawn as always, and
+    these are then drawn anew from what it keeps. For methods and settings that begin at real images."""
     networks: Positive = 1
     """Networks, drawn from the method's own distribution, over which a boundary effect is averaged."""
     threshold: Literal["normal", "quantile"] = "normal"
@@ -165,6 +168,11 @@ class ReselectConfig(Frozen):
     def active(self) -> bool:
         """Whether samples are reselected at all."""
         return self.beta != 0.0
+
+    @property
+    def decides_first(self) -> bool:
+        """Whether the first decision is about what the synthetic images begin at, too."""
+        return self.active and self.before_initialization
 
     @property
     def words(self) -> tuple[str, ...]:

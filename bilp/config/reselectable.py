@@ -16,6 +16,24 @@ def without_effects(distill: DistillConfig, reselect: ReselectConfig) -> str:
     return f"adaptive pruning (beta = {reselect.beta}): with distill.{setting} no real sample has an effect: set beta = 0"
 
 
+def no_first_decision(distill: DistillConfig, reselect: ReselectConfig) -> str:
+    """Why the first decision of adaptive pruning cannot come before the initial images, in one line that says what to do; empty if it
+    can, or is not asked for."""
+    if not reselect.before_initialization:
+        return ""
+    setting, method = "reselect.before_initialization", METHODS[distill.method]
+    otherwise = f"set {setting} to no"
+    if not reselect.active:
+        return f"{setting}: nothing is decided with beta = {reselect.beta}: raise beta, or {otherwise}"
+    if RESELECT_MODES[reselect.mode].weighs:
+        return f"{setting}: reselect.mode {reselect.mode} drops nothing, so that initial images would be drawn from all: {otherwise}"
+    if method.begins or not method.begins_at_init(distill):
+        return f"{setting}: method {method.name} does not begin at the images of distill.init with these settings: {otherwise}"
+    if distill.init == "noise":
+        return f"{setting}: images that begin as noise are drawn from no real sample: set distill.init to real, or {otherwise}"
+    return ""
+
+
 def untaught(name: str, teacher: NetworkConfig) -> str:
     """Why a method cannot ask a teacher with this network, in one line that says what to do; empty if it can."""
     if not METHODS[name].inverts_teacher or teacher.batch_norm:

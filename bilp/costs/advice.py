@@ -28,7 +28,7 @@ LONG = HOUR
 
 def advice(plan: Plan) -> list[str]:
     """One sentence for each thing that is worth changing before the run, each with what to set."""
-    return [*_sharing(plan), *_costly(plan), *_memory(plan), *_disks(plan), *_copies(plan)]
+    return [*plan.reach.warnings, *_sharing(plan), *_costly(plan), *_memory(plan), *_disks(plan), *_copies(plan)]
 
 
 def _hours(seconds: float) -> str:

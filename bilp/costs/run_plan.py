@@ -15,10 +15,11 @@ from bilp.costs.evaluation_units import evaluation_units
 from bilp.costs.network_cost import NetworkCost
 from bilp.costs.network_files import EXPERTS, stored_networks
 from bilp.costs.run_files import StoredRun, stored_run
-from bilp.costs.run_units import expert_units, pretraining_units, run_units
+from bilp.costs.run_units import expert_units, pool_of, pretraining_units, run_units
 from bilp.costs.scoring_units import scoring_units, scorings
 from bilp.costs.speed import DISK_BYTES, Speed
 from bilp.costs.work import MEASURED, Unit, makespan
+from bilp.pruning.reach_words import ReachTold, told_reach
 
 TRIAL_ROW = 17
 """Bytes of a sample after an epoch in the table of a trial, about."""
@@ -109,6 +110,11 @@ class Plan:
         distill, teacher = self.config.distill, self.config.evaluate.teacher
         return distill.linear.encoder or (teacher.network if METHODS[distill.method].needs_teacher else distill.network).name
 
+    @cached_property
+    def reach(self) -> ReachTold:
+        """How much of each class adaptive pruning can keep away."""
+        return told_reach(planned_runs(self.config), lambda run: pool_of(self.config, run, self.speed))
+
     @property
     def unknown(self) -> str:
         """Why the time of distillation is not known; empty if it is."""
@@ -178,6 +184,7 @@ def described(plan: Plan, warnings: Sequence[str]) -> dict[str, Any]:
         "critical_path_seconds": plan.critical_path,
         "gpu_seconds": plan.gpu_seconds,
         "unknown": plan.unknown,
+        "reach": list(plan.reach.sentences),
         "notes": list(data.notes),
         "warnings": list(warnings),
     }

@@ -17,6 +17,7 @@ from bilp.costs.speed import Speed
 from bilp.costs.work import MEASURED, TRAINING, Unit, Work
 from bilp.distill.part import share_of_classes
 from bilp.experts.resident_experts import SHARES
+from bilp.pruning.reach import turns_of
 from bilp.pruning.static import kept_counts
 from bilp.registry import resolve
 
@@ -146,7 +147,8 @@ def measured_works(run: PlannedRun, pool: Counts, vector: float, network: Networ
         forwards = measured_forwards(run, max(2, together), vector, network.parameters, speed.data.shape, len(pool))
         return Work(MEASURED, samples, forwards, stored=True, kind=f"{RESELECT} {run.arm}")
 
-    turns = [_turn(int(count), reselect.candidates_per_class, number) for number in range(distill.rounds) for count in pool]
+    parts = [turns_of(int(count), reselect.candidates_per_class) for count in pool]
+    turns = [sizes[number % len(sizes)] for number in range(distill.rounds) for sizes in parts]
     works = [measured(sum(turns) * reselect.networks, _together(max(turns, default=0), distill.batch_real))]
     if reselect.interval:
         batch = int(np.minimum(pool, distill.batch_real).sum())
@@ -154,13 +156,6 @@ def measured_works(run: PlannedRun, pool: Counts, vector: float, network: Networ
     return works
 
 
-def _turn(count: int, most: int | None, round_index: int) -> int:
-    """Samples of a class of `count` whose turn it is, as `bilp.data.pool.even_chunks` cuts them."""
-    parts = max(1, min(-(-count // (most or count)), count // 2))
-    share, rest = divmod(count, parts)
-    return share + (round_index % parts < rest)
-
-
 def _together(count: int, batch: int) -> int:
-    """Samples of a class of `count` that are measured together, likewise."""
+    """Samples of a class of `count` that are measured together, as `bilp.data.pool.even_chunks` cuts them."""
     return -(-count // max(1, min(-(-count // batch), count // 2)))

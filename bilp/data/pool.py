@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,9 +37,10 @@ class RealPool:
         """Number of classes, empty ones included."""
         return len(self.by_class)
 
-    def require(self, count: int, why: str) -> None:
-        """Raise ConfigError naming every class that has fewer than `count` samples."""
-        short = [f"{self.dataset.class_names[c]} ({len(ids)})" for c, ids in enumerate(self.by_class) if len(ids) < count]
+    def require(self, count: int, why: str, left: Callable[[int], int] | None = None) -> None:
+        """Raise ConfigError naming every class that has fewer than `count` samples, of which `left` leaves so many."""
+        sizes = [len(ids) if left is None else left(len(ids)) for ids in self.by_class]
+        short = [f"{self.dataset.class_names[c]} ({size})" for c, size in enumerate(sizes) if size < count]
         if short:
             shown = ", ".join(short[:10]) + (f" and {len(short) - 10} more" if len(short) > 10 else "")
             raise ConfigError(

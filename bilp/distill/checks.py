@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.methods import either, names_of
-from bilp.config.reselectable import misfit, without_effects
+from bilp.config.reselectable import misfit, no_first_decision, without_effects
 from bilp.data.pool import RealPool
 from bilp.distill.step.initial import require_initial
 from bilp.errors import ConfigError
+from bilp.pruning.reach import most_dropped
 from bilp.registry import resolve
 
 
@@ -22,6 +23,8 @@ def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig)
         raise ConfigError(f"{distill.shards} shards cannot share {pool.classes} classes: set distill.shards to {pool.classes} or less")
     pool.require(1, "distillation")
     require_initial(distill, pool)
+    if reselect.decides_first and not reselect.words:
+        require_initial(distill, pool, lambda count: count - most_dropped(count, reselect))
     if METHODS[distill.method].requires:
         resolve(METHODS[distill.method].requires)(pool, distill)
     if reselect.active:
@@ -51,6 +54,8 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
     if told := misfit(distill.method, reselect) or without_effects(distill, reselect):
         raise ConfigError(told)
     if reselect.active:
+        if told := no_first_decision(distill, reselect):
+            raise ConfigError(told)
         reselect.require_numbers()
     if method.needs_experts and experts_uri is None:
         raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")

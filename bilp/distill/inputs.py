@@ -11,7 +11,7 @@ from bilp.data import open_dataset
 from bilp.data.pool import RealPool
 from bilp.distill.run import Run
 from bilp.distill.starting_set import starting_images
-from bilp.distill.step.initial import asks_experts, initial_state
+from bilp.distill.step.initial import INITIAL, asks_experts, initial_state
 from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
 from bilp.distill.step.state import DistillState
 from bilp.errors import IncompatibleArtifact
@@ -77,19 +77,27 @@ def open_start(run_uri: str, run: Run, pool: RealPool) -> Tensor | None:
     return starting_images(uri, run.parents["start"], run.distill, pool.dataset)
 
 
-def first_state(run_uri: str, run: Run, pool: RealPool, classes: range | None = None, device: torch.device | str = "cpu") -> DistillState:
-    """The state before the first iteration.
+def first_state(
+    run_uri: str,
+    run: Run,
+    pool: RealPool,
+    classes: range | None = None,
+    device: torch.device | str = "cpu",
+    stream: str = INITIAL,
+) -> DistillState:
+    """The state before the first iteration and any decision (`bilp.distill.first_decision` has the one after it).
 
     Args:
         run_uri: the run.
         run: its record.
-        pool: its real samples.
-        classes: whose images are part of it; without them all.
+        pool: the real samples that initial images are drawn from.
+        classes: those whose images start, or None for all.
         device: where experts are asked, if any are.
+        stream: name of the random streams.
     """
     experts = open_experts(run_uri, run) if asks_experts(run.distill) else None
     difficulty, start = open_difficulty(run_uri, run, pool), open_start(run_uri, run, pool)
-    return initial_state(run.distill, pool, classes, experts, device, difficulty, start)
+    return initial_state(run.distill, pool, classes, experts, device, difficulty, start, stream)
 
 
 def pretraining_of(run_uri: str, run: Run) -> Pretraining:

@@ -11,6 +11,7 @@ from bilp.artifacts.run_layout import CHECKPOINT, RESELECT, ROUND
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
+from bilp.distill.first_decision import starting_state
 from bilp.distill.inputs import first_state, open_difficulty, open_experts, open_pool, open_pretrained, open_teacher
 from bilp.distill.kept import clear, find_state, is_done, is_lacking, open_state, unless_done
 from bilp.distill.loops.registry import loop_for, networks_for
@@ -143,7 +144,9 @@ def _state_before(part: Part, pool: RealPool, work: tuple[str | None, int], devi
     """
     kind, round_number = work
     if round_number == 1:
-        return first_state(part.run_uri, part.run, pool, part.classes(pool.classes), device)
+        if kind == RESELECT:
+            return first_state(part.run_uri, part.run, pool, part.classes(pool.classes), device)
+        return starting_state(part, pool, device)
     open_round(part, round_number - 1)
     if find_state(part, round_number - 1) is None and (kind is None or not is_done(part, kind, round_number)):
         _advance(part, round_number - 1, device, progress, None)

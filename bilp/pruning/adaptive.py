@@ -32,6 +32,21 @@ EQUAL = 1e-5
 PER_SAMPLE = ("last_score", "visits", "dropped_until", "weight")
 
 
+def kept_at_least(count: int, minimum_per_class: int) -> int:
+    """Samples of a batch of `count` that a decision keeps whatever it finds."""
+    return min(count, max(SMALLEST_BATCH, minimum_per_class))
+
+
+def whole_samples(wanted: float, owed: float, most: int) -> tuple[int, float]:
+    """Samples that a decision by rank drops where `wanted` are asked for and earlier ones `owed` so many; what it owes the next one.
+
+    A floor that binds is no debt to be paid by later batches.
+    """
+    wanted += owed
+    dropped = min(max(math.floor(wanted + 0.5), 0), most)
+    return dropped, max(-0.5, min(wanted - dropped, 0.5))
+
+
 class AdaptivePruner:
     """Decides which samples sit out, and remembers it: running statistics per class, last score and decision per sample.
 
@@ -229,7 +244,7 @@ class AdaptivePruner:
         return soft_weights(penalty, temperature_for(penalty, 1.0 - beta) if temperature is None else temperature)
 
     def _floor(self, count: int) -> int:
-        return min(count, max(SMALLEST_BATCH, self._config.minimum_per_class))
+        return kept_at_least(count, self._config.minimum_per_class)
 
     def _within_normal(self, logs: Tensor, c: int) -> Tensor:
         """Between the normal quantiles of the running statistics, or the closest to their mean if these are too few."""
@@ -265,15 +280,10 @@ class AdaptivePruner:
 
     def _within_ranks(self, logs: Tensor, c: int) -> Tensor:
         """Exact counts by rank, equal effects in their order; fractions of a sample are carried to the next decision."""
-        remainder, low_part = self._state["remainder"][c], self._config.low_part
-        wanted = self._config.shares[0] * len(logs) + float(remainder[0])
+        remainder = self._state["remainder"][c]
         most = len(logs) - self._floor(len(logs))
-        dropped = min(max(math.floor(wanted + 0.5), 0), most)
-        wanted_low = low_part * dropped + float(remainder[1])
-        low = min(max(math.floor(wanted_low + 0.5), 0), dropped)
-        # A floor that binds is no debt to be paid by later batches.
-        remainder[0] = max(-0.5, min(wanted - dropped, 0.5))
-        remainder[1] = max(-0.5, min(wanted_low - low, 0.5))
+        dropped, remainder[0] = whole_samples(self._config.shares[0] * len(logs), float(remainder[0]), most)
+        low, remainder[1] = whole_samples(self._config.low_part * dropped, float(remainder[1]), dropped)
         order = torch.argsort(logs, stable=True)
         keep = torch.zeros(len(logs), dtype=torch.bool)
         keep[order[low : len(logs) - (dropped - low)]] = True

@@ -21,7 +21,8 @@ from bilp.data.source_record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
 from bilp.distill import load_synthetic, open_run
 from bilp.distill.checkpoint import state_of
-from bilp.distill.inputs import first_state, open_pool
+from bilp.distill.first_decision import starting_state
+from bilp.distill.inputs import open_pool
 from bilp.distill.part import Part
 from bilp.distill.patches_product import read_tiles
 from bilp.distill.pictures import displayable
@@ -360,8 +361,10 @@ def _snapshots(source: RunSource, rounds: Sequence[Artifact], dataset: Dataset, 
     """The start, which is computed again, and the state after evenly spread rounds."""
     run = open_run(source.uri)
     whole, pool = Part(source.uri, run, None), open_pool(source.uri, run)
-    start = first_state(source.uri, run, pool)
-    found = [_snapshot("start", start.images, start.labels, dataset, shown)]
+    found = []
+    if not run.reselect.decides_first or find(reselect_uri(source.uri, 1), RESELECT) is not None:
+        start = starting_state(whole, pool)
+        found.append(_snapshot("start", start.images, start.labels, dataset, shown))
     for k in spread(np.arange(len(rounds)), SHOWN_ROUNDS):
         iterations = rounds[k].stated(RoundFacts).iteration
         title = f"after {iterations:,} iteration" + ("" if iterations == 1 else "s")

@@ -131,7 +131,9 @@ def _rule(reselect: ReselectConfig) -> str:
     beta, low = reselect.shares[0], reselect.low_part
     ends = {0.0: "the high end alone", 1.0: "the low end alone"}.get(low, "both ends")
     if not RESELECT_MODES[reselect.mode].weighs:
-        return spoken(f"{share(beta)} of the measured images were to be left out, taken from {ends}")
+        first = "; the first decision came before the initial images, which were drawn from what it kept"
+        told = f"{share(beta)} of the measured images were to be left out, taken from {ends}"
+        return spoken(told + (first if reselect.decides_first else ""))
     if reselect.temperature is None:
         how = f"so that the mean is as precise as that of {share(1 - beta)} of them"
     else:

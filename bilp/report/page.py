@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from bilp.artifacts import layout, parquet
@@ -15,6 +16,7 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.report_places import FILE, KIND, REPORTS
 from bilp.artifacts.tables import REPORTED
 from bilp.config import CRITERIA, METHODS, PROTOCOLS, PipelineConfig
+from bilp.config.arms import PlannedRun, planned_runs
 from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.config.rules import DEFAULT_RULE, RULES
@@ -23,6 +25,7 @@ from bilp.distill.snapshot import shown_classes
 from bilp.evaluate import label_robust_score
 from bilp.images.frames import STRIP
 from bilp.nets import label
+from bilp.pruning.reach_words import told_reach
 from bilp.report import outcome, reported
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.caution import cautions
@@ -182,6 +185,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
     static = None
     if collected.selection is not None:
         static = pruning(collected.selection, _selected(collected), dataset, shown, report_config.samples_per_class, score_name)
+    reached = told_reach(planned_runs(config), lambda run: _taking_part(run, collected))
     causal = effect(collected.runs, dataset, shown, report_config.samples_per_class)
     amounts = Amounts(
         synthetic=config.ipc * dataset.classes,
@@ -196,7 +200,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "verdict": sentence(rows, amounts, config),
         "tiles": tiles(rows, amounts),
         "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive, what=titled),
-        "cautions": cautions(rows, dataset.classes),
+        "cautions": [*cautions(rows, dataset.classes), *(_as_sentence(warning) for warning in reached.warnings)],
         "learning": learning(collected.course, rows),
         "learned_arms": [arm_words(arm) for arm in sorted(set(collected.course["arm"]), key=arm_place)],
         "classes": classes(collected.confusion, rows, dataset.class_names),
@@ -212,6 +216,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "score_sentence": scores_sentence(score_sentence, collected.sources.one("scores"), collected.sources.one("selection")),
         "rule_sentence": rule_meaning(config.prune),
         "effect": causal,
+        "reach": [_as_sentence(sentence) for sentence in reached.sentences],
         "found_labels": wrong_labels(collected.runs, collected.selection, collected.truth, CRITERIA[config.prune.criterion].drop),
         "drawn_arms": [arm_words(arm) for arm in collected.arms()],
         "loss_chart": loss_chart(collected.runs, METHODS[config.method].loss),
@@ -227,6 +232,18 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "settings": settings(config, origins),
         "command": rerun_command(config, origins),
     }
+
+
+def _taking_part(run: PlannedRun, collected: Collected) -> np.ndarray:
+    """Real samples of each class that take part in a run, `[classes]`."""
+    labels = collected.dataset.train.labels.numpy()
+    if run.chosen.entry.after_static and collected.selection is not None:  # others after it are as many
+        labels = collected.selection["label"].to_numpy()[collected.selection["kept"].to_numpy()]
+    return np.bincount(labels, minlength=collected.dataset.classes)
+
+
+def _as_sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}."
 
 
 def _classes_note(shown: int, classes: int) -> str:

@@ -231,6 +231,7 @@ MEASURED: dict[str, dict[str, Any]] = {
     "idm": {},
     "cafe": {},
     "linba": {"init": "noise", "memories": {"steps": 2, "per_class": 1}},
+    "lpld": {},
 }
 
 
@@ -242,6 +243,9 @@ def test_an_effect_takes_the_operations_that_its_formula_says(method: str, ipc: 
     setting = assembled(config, world, reselect)
     state = initial_state(config, setting.pool, CLASSES)
     networks_for(method)(setting, state, 1, 0)
+    if METHODS[method].measuring_steps is not None:
+        for c in CLASSES:  # what real samples say, once in a process
+            setting.class_statistics.mean(c, setting.pool.by_class[c])
     with Operations() as operations:
         list(score_pools(setting, state.images, [(c, setting.pool.by_class[c][:samples], None) for c in CLASSES], "round", 1, 0))
     run = PlannedRun("adaptive", 0, Chosen("all"), config.model_copy(update={"rounds": 1}), reselect)

@@ -183,6 +183,8 @@ def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page
         assert low == "–" or float(low.removesuffix(" ×")) < 1
         assert high == "–" or float(high.removesuffix(" ×")) > 1
     assert number == "3"
+    taking_part = Counter(row["label"] for row in rows_of(str(outcome.selection), "selection.parquet") if row["kept"])
+    assert f"of the class that it reaches least, with {max(taking_part.values())} images, all are measured in 3 rounds" in page.text
     effects = {int(str(row["sample_id"])): row for row in rows}  # of the last round
     told = [re.fullmatch(r"sample (\d+), class (\S+), effect \S+, (kept|dropped), from \S+", image["alt"]) for image in page.all("img")]
     shown = [match for match in told if match]

@@ -163,6 +163,7 @@ LPLD = replace(
     independent_with={},
     weighs=True,
     signed=True,
+    measuring_steps=0.5,  # a pass back through the images of the class; a step takes one forwards, too
     estimators=("auto", "cotangent", "oracle"),
     measures="bilp.distill.step.statistics_effects:measure",
     matching="bilp.matching:statistics_of_class",

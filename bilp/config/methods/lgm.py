@@ -76,6 +76,7 @@ LGM = Method(
     values_for="on {dataset}",
     small=_small,
     one_step=True,
+    begins_at_init=lambda distill: not distill.linear.pyramid,
     pretrained="idc",
     weighs=True,
     estimators=("auto", "cotangent", "oracle"),

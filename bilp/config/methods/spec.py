@@ -133,6 +133,8 @@ class Method:
 
     no_effect: str = ""
     """Why no real sample has a causal effect of its own, as what the method does; empty where adaptive pruning applies."""
+    begins_at_init: Callable[[Any], bool] = always
+    """Whether its images begin at those that `distill.init` chooses, by the settings of `distill`; where `begins` is empty."""
     no_effect_with: Callable[[Any], str] = adaptive_always
     """Of a method whose samples have effects: the setting of `distill`, in words, with which they have none; empty if they have some."""
     needs_experts: bool = False
@@ -179,6 +181,8 @@ class Method:
     """Ways in which real samples may pass the network on their way to a mean (distill.real_pass)."""
     measuring_cost: float | None = None
     """What measuring a sample costs, as a multiple of its cost in an image step; None leaves the number of candidates as it is."""
+    measuring_steps: float | None = None
+    """The same as a multiple of what an image step costs for the sample's class, where no real sample takes part in one."""
     product_cost: float = 1.0
     """What a product with the derivative of the synthetic vector costs for each image, in forward passes: for `bilp plan`."""
     acts_on: Callable[[Any, int], int] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,9 @@ from bilp.pruning.difficulty import Difficulty
 from bilp.registry import resolve
 from bilp.seeds import generator
 
+INITIAL = "initial"
+"""Name of the random streams that initial images are drawn by."""
+
 
 def initial_state(
     config: DistillConfig,
@@ -27,6 +32,7 @@ def initial_state(
     device: torch.device | str = "cpu",
     difficulty: Difficulty | None = None,
     start: Tensor | None = None,
+    stream: str = INITIAL,
 ) -> DistillState:
     """Real samples of each class (of `classes` alone, if given), drawn at random, nearest to the centers of clusters (kmeans) or
     classified correctly by an expert (recognized), or standard Gaussian noise in normalized space; class c draws from its own stream.
@@ -43,6 +49,7 @@ def initial_state(
         device: where experts are asked; the state lies on the CPU.
         difficulty: of the real samples; needed for a window of their ranking.
         start: images by class `[classes, m, C, H, W]` of the set that a run starts from, for methods that begin in a way of their own.
+        stream: name of the random streams.
     """
     classes = range(pool.classes) if classes is None else classes
     if own := METHODS[config.method].begins:
@@ -53,7 +60,7 @@ def initial_state(
     if config.init == "noise" and not fixed:
         return DistillState.start(_noise(config, pool, classes), labels)
     require_initial(config, pool)
-    drawn = _drawn(config, pool, classes, experts, device, difficulty)
+    drawn = _drawn(config, pool, classes, experts, device, difficulty, stream)
     if not fixed:
         images = mosaic(pool.images(torch.cat(drawn)), config.decode.factor, METHODS[config.method].shrinking)
         return DistillState.start(images, labels)
@@ -72,16 +79,24 @@ def asks_experts(config: DistillConfig) -> bool:
     return config.init == "recognized"
 
 
-def require_initial(config: DistillConfig, pool: RealPool) -> None:
-    """Raise ConfigError if a class has too few samples to start from."""
+def require_initial(config: DistillConfig, pool: RealPool, left: Callable[[int], int] | None = None) -> None:
+    """Raise ConfigError if a class has too few samples to start from.
+
+    Args:
+        config: settings of the distillation.
+        pool: the real samples that take part.
+        left: of so many of a class, how many are there to be drawn from after a first decision; without it all.
+    """
     part = config.real_part
+    after = "" if left is None else " after a first decision"
     if part.window is not None:
         first = part.first(config.ipc)
-        pool.require(first + config.ipc, f"real_part.window = {part.window:g} with ipc = {config.ipc}, which begins at place {first}")
+        why = f"real_part.window = {part.window:g} with ipc = {config.ipc}, which begins at place {first}"
+        pool.require(first + config.ipc, why + after, left)
     elif config.init != "noise":
         factor = config.decode.factor
         parts = "" if factor == 1 else f" and {factor}x{factor} parts"
-        pool.require(_wanted(config), f"init {config.init} with ipc = {config.ipc}{parts}")
+        pool.require(_wanted(config), f"init {config.init} with ipc = {config.ipc}{parts}{after}", left)
     elif part.share > 0:
         pool.require(part.real(config.ipc), f"real_part.share = {part.share:g} with ipc = {config.ipc}")
 
@@ -97,6 +112,7 @@ def _drawn(
     experts: ExpertBuffer | None,
     device: torch.device | str,
     difficulty: Difficulty | None,
+    stream: str,
 ) -> list[Tensor]:
     """The sample_ids of each class that its images are made of; arguments as of `initial_state`."""
     part = config.real_part
@@ -106,27 +122,27 @@ def _drawn(
         first = part.first(config.ipc)
         return [difficulty.hardest_first(pool.by_class[c])[first : first + config.ipc] for c in classes]
     if config.init == "kmeans":
-        return _central(config, pool, classes)
+        return _central(config, pool, classes, stream)
     if not asks_experts(config):
-        return _random(config, pool, classes)
+        return _random(config, pool, classes, stream)
     if experts is None:
         raise ConfigError(f"init {config.init} asks experts: start the run with experts")
-    orders = [pool.draw(c, len(pool.by_class[c]), generator(config.seed, "initial", c)) for c in classes]
+    orders = [pool.draw(c, len(pool.by_class[c]), generator(config.seed, stream, c)) for c in classes]
     return recognized(config, pool, dict(zip(classes, orders, strict=True)), experts, device)
 
 
-def _random(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:
-    return [pool.draw(c, _wanted(config), generator(config.seed, "initial", c)) for c in classes]
+def _random(config: DistillConfig, pool: RealPool, classes: range, stream: str) -> list[Tensor]:
+    return [pool.draw(c, _wanted(config), generator(config.seed, stream, c)) for c in classes]
 
 
-def _central(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:
+def _central(config: DistillConfig, pool: RealPool, classes: range, stream: str) -> list[Tensor]:
     """The members nearest to the centers of clusters of a random network's features, and random ones for clusters without any."""
     network = build(config.network, pool.dataset.shape, pool.classes).eval()
-    initialize(network, generator(config.seed, "initial_network"))
+    initialize(network, generator(config.seed, f"{stream}_network"))
     result = []
-    for c, random in zip(classes, _random(config, pool, classes), strict=True):
-        stream = generator(config.seed, "initial_clusters", c)
-        central = cluster_members(network, pool, pool.by_class[c], len(random), stream, config.dream)
+    for c, random in zip(classes, _random(config, pool, classes, stream), strict=True):
+        clusters = generator(config.seed, f"{stream}_clusters", c)
+        central = cluster_members(network, pool, pool.by_class[c], len(random), clusters, config.dream)
         others = random[~torch.isin(random, central)]
         result.append(torch.cat([central, others])[: len(random)])
     return result
@@ -134,4 +150,4 @@ def _central(config: DistillConfig, pool: RealPool, classes: range) -> list[Tens
 
 def _noise(config: DistillConfig, pool: RealPool, classes: range) -> Tensor:
     shape = (config.ipc, *pool.dataset.shape)
-    return torch.cat([torch.randn(shape, generator=generator(config.seed, "initial", c)) for c in classes])
+    return torch.cat([torch.randn(shape, generator=generator(config.seed, INITIAL, c)) for c in classes])
