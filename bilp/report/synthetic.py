@@ -43,7 +43,7 @@ class Synthetic:
     real: tuple[RealRow, ...] = ()
     """Real images of the set, if it has any, of the arm of the strip."""
     real_count: str = ""
-    """How many there are of how many images, in words."""
+    """How many of its images these are, and what the others are, in words."""
     labels: tuple[LabelRow, ...] = ()
     """What the labels of each class say, if they were learned."""
     labels_meaning: str = ""
