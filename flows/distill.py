@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
-from bilp.config.arms import PlannedRun, adaptive_note, distilled_arms, needs_experts, needs_selection, planned_runs, teacher_learns
+from bilp.config.arms import PlannedRun, distilled_arms, needs_experts, needs_selection, planned_runs, pruning_note, teacher_learns
 from bilp.preflight import check_choices
 from flows import program
 from flows.experts import experts_of_arms
@@ -89,7 +89,7 @@ def distill_arms(
     """
     place = workplace(root)
     selections = selections_of_arms(config, dataset_uri, selection_uri, record_uri, place)
-    note = adaptive_note(config)
+    note = pruning_note(config)
     if note:
         terminal.say(f"          {note}")
     ranking = None

@@ -165,7 +165,7 @@ def _show_measured(screen: Screen, plan: Plan, measurement: Measurement) -> None
 
 def _cells(units: Sequence[Unit]) -> list[str]:
     """Number, samples, bytes, memory, place of images, and times of units of one kind."""
-    samples, longest = sum(work.samples for unit in units for work in unit.works), max(unit.seconds for unit in units)
+    samples, longest = sum(unit.passes for unit in units), max(unit.seconds for unit in units)
     read, held = max(unit.bytes_read for unit in units), max(unit.gpu_bytes for unit in units)
     resident = {None: "", True: "resident", False: "streamed"}[units[0].resident]
     texts = [f"{len(units):,}", _short(samples) if samples else "", size(read) if read else "", size(held) if held else "", resident]

@@ -98,7 +98,10 @@ class Pace:
 
 
 class Estimate:
-    """The stages that are planned, which of them the work has reached, and the time that remains."""
+    """The stages that are planned, that of the step which began last, and the time that remains.
+
+    This may be an earlier one than before: a method may ask for the teacher, which is of evaluation, before it distills.
+    """
 
     def __init__(self, plan: Sequence[Planned], clock: Clock) -> None:
         """Nothing is done yet."""
@@ -113,7 +116,7 @@ class Estimate:
     def begin(self, step: Hashable, stage: str, kind: str) -> None:
         """A step of a stage begins."""
         if stage in self.stages:
-            self.reached = max(self.reached, self.stages.index(stage) + 1)
+            self.reached = self.stages.index(stage) + 1
         if kind in self.paces:
             self.paces[kind].begin(step, self.clock())
 

@@ -139,8 +139,24 @@ def needs_experts(config: PipelineConfig) -> bool:
     return METHODS[config.method].needs_experts
 
 
-def adaptive_note(config: PipelineConfig) -> str:
-    """A sentence for the reader if an arm's adaptive level does not apply to the method; else empty."""
+def pruning_note(config: PipelineConfig) -> str:
+    """Sentences for the reader if a level of some arm does not apply to the method; else empty."""
+    return " ".join(note for note in (_adaptive_note(config), _static_note(config)) if note)
+
+
+def _static_note(config: PipelineConfig) -> str:
+    """No iteration looks at a real sample, and none is an initial image."""
+    method, distill = METHODS[config.method], config.distill
+    teachers = {teacher_learns(config, run.chosen) for run in planned_runs(config)}
+    if method.looked_at(distill) or distill.init != "noise" or len(teachers) > 1 or not any(ARMS[arm].compared for arm in config.arms):
+        return ""
+    return (
+        f"No choice of real images changes a set of method {method.name} that begins with noise, as all arms have one teacher: the "
+        "sets of all arms are equal."
+    )
+
+
+def _adaptive_note(config: PipelineConfig) -> str:
     method = METHODS[config.method]
     reduced = next((arm for arm in config.arms if ARMS[arm].adaptive and ARMS[arm].otherwise is not None), None)
     if method.adaptive or reduced is None:

@@ -67,8 +67,8 @@ class DistillConfig(Frozen):
     keep_rounds: Positive | Literal["all"] = "all"
     """Rounds that keep their checkpoint: all, or so many, which are the last ones and, from two on, the first. No result depends on it."""
     shards: Positive = 1
-    """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, ncfm, lpld, and dc or dsa with one outer
-    loop."""
+    """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, ncfm, rded, ca2d, lpld, and dc or dsa with
+    one outer loop."""
     init: Literal["real", "noise", "kmeans", "recognized"] = "real"
     """Synthetic images start as real samples, as Gaussian noise, as the real samples nearest to the centers of clusters, or as real
     samples that an expert classifies correctly."""
@@ -85,7 +85,8 @@ class DistillConfig(Frozen):
     """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld, fadrm), of LAMB (frepo), of AdaBelief (rfad), or of what
     characteristic.optimizer names (ncfm)."""
     momentum: Fraction = 0.5
-    """Momentum of SGD on the synthetic images; lgm, sre2l, cda, lpld, fadrm, frepo and rfad have none."""
+    """Momentum of SGD on the synthetic images, of linba on memories and coefficients. That of haba is hallucinators.momentum; lgm, sre2l,
+    cda, lpld, fadrm, frepo and rfad have none."""
     outer_loops: Positive = 1
     """Image steps per network: of gradient matching (IDC and DREAM call them inner), and of ncfm, whose real batches stand meanwhile."""
     inner_epochs: Count = 1

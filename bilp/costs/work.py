@@ -25,7 +25,7 @@ class Work:
     samples: int
     """Passes of a sample, counted once for each time that it passes; the fewest where a rule ends them."""
     forwards: float
-    """What a pass costs, as a multiple of a forward pass."""
+    """What a pass costs, as a multiple of a forward pass; 0 where samples are looked at and pass no network."""
     stored: bool = False
     """Whether these are samples of the store, which travel where they are not resident."""
     most: int | None = None
@@ -63,6 +63,11 @@ class Unit:
     """What is measured to know its time, where networks compute."""
     most_seconds: float | None = None
     """The longest that it may take, where a rule of its method ends it; `seconds` is the shortest then."""
+
+    @property
+    def passes(self) -> int:
+        """Passes of a sample through a network; samples that a method looks at without one, as it holds what they gave, are none."""
+        return sum(work.samples for work in self.works if work.forwards > 0)
 
     @property
     def unknown(self) -> bool:

@@ -44,9 +44,21 @@ def rendered_set(artifact: Artifact) -> Tensor:
 
     Raises MissingArtifact for a set that is stored as its images, and DamagedArtifact for tensors that cannot be those of the set.
     """
+    facts, found = artifact.stated(SyntheticFacts), read_factors(artifact)
+    if found is None:
+        raise MissingArtifact(f"{artifact.uri} holds no {FILE}: a set of method {facts.method} is stored as its images")
+    factors, tensors = found
+    return factors.rendered(tensors, facts.shape)
+
+
+def read_factors(artifact: Artifact) -> tuple[Factors, dict[str, Tensor]] | None:
+    """What a synthetic set is stored as, and how its images follow; None for a set that is stored as its images.
+
+    Raises DamagedArtifact for tensors that cannot be those of the set.
+    """
     facts = artifact.stated(SyntheticFacts)
     if FILE not in artifact.manifest.files:
-        raise MissingArtifact(f"{artifact.uri} holds no {FILE}: a set of method {facts.method} is stored as its images")
+        return None
     factors: Factors = resolve(METHODS.known(facts.method).factors)
     where = artifact.place(FILE)
     with artifact.fetched(FILE) as file:
@@ -55,4 +67,4 @@ def rendered_set(artifact: Artifact) -> Tensor:
     require_tensors(tensors, forms, where)
     if not factors.fit(tensors, facts.images):
         raise DamagedArtifact(f"{where} does not make images {list(facts.images)}: {again(artifact.uri)}")
-    return factors.rendered(tensors, facts.shape)
+    return factors, tensors

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.images.factors import Factors
+from bilp.images.factors import Factors, Ingredient
 
 BASES = "bases"
 HALLUCINATORS = ("encoder", "encoder_bias", "inner_scale", "inner_shift", "decoder", "decoder_bias")
@@ -49,4 +49,25 @@ def fit(factors: Mapping[str, Tensor], images: Sequence[int]) -> bool:
     )
 
 
-HALLUCINATIONS = Factors((BASES, *HALLUCINATORS), rendered, fit)
+def base_of(factors: Mapping[str, Tensor], number: int) -> list[Ingredient]:
+    """The base of image `number`."""
+    base = number // hallucinators(factors)
+    return [Ingredient(f"base {base + 1} of {len(factors[BASES])}", factors[BASES][base])]
+
+
+def hallucinators(factors: Mapping[str, Tensor]) -> int:
+    """How many there are, and so how many images are made of a base."""
+    return len(factors["encoder"])
+
+
+HALLUCINATIONS = Factors(
+    (BASES, *HALLUCINATORS),
+    rendered,
+    fit,
+    ingredients=base_of,
+    together=hallucinators,
+    heading="Their base",
+    meaning="Every image is what one of the hallucinators, small networks that all classes share, makes of a base. Here are the images "
+    "that all hallucinators, one after the other, make of the first base of each class, and this base. Bases have no range of pixels: each "
+    "is shown from its smallest number in black to its largest in white.",
+)

@@ -15,6 +15,7 @@ from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, 
 from bilp.artifacts.run_layout import CHECKPOINT, RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
 from bilp.config.arm_entries import leading
 from bilp.config.baselines import BASELINES
+from bilp.config.methods import METHODS
 from bilp.config.reselect import RESELECT_SCORES, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.data.source_record import KIND as RECORD
@@ -41,7 +42,8 @@ from bilp.pruning.prune import selection_rows
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
-from bilp.report.label_rows import mean_labels
+from bilp.report.ingredients import Ingredients, read_ingredients
+from bilp.report.label_rows import MeanLabels, mean_labels
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.search.found import KIND as SEARCH
@@ -126,8 +128,10 @@ class Run:
     """Where the tiles of the images come from, rows of `bilp.distill.patches_product.TILES`; None of images that are not made of tiles."""
     real: np.ndarray | None = None
     """sample_ids `[M]` of the images of `final`, DISTILLED for those that are not real; None of a set without a real part."""
-    mean_labels: np.ndarray | None = None
-    """The mean soft label of the images of each class, `[classes, classes]`; None of a set that learned none."""
+    mean_labels: MeanLabels | None = None
+    """The mean label of the images of each class; None of a set that learned none."""
+    ingredients: Ingredients | None = None
+    """What the first image of each class is made of; None of a set that is stored as its images."""
 
     @property
     def signed(self) -> bool:
@@ -320,6 +324,7 @@ def _run(source: RunSource, dataset: Dataset, shown: Sequence[int]) -> Run:
     reselected = {number: find(reselect_uri(source.uri, number), RESELECT) for number in there}
     effects = [_effects(n, artifact, labels) for n, artifact in reselected.items() if artifact]
     images, set_labels = load_synthetic(synthetic_uri(source.uri))
+    synthetic = open_artifact(synthetic_uri(source.uri), SYNTHETIC)
     return Run(
         arm=source.arm,
         experiment=source.experiment,
@@ -331,7 +336,8 @@ def _run(source: RunSource, dataset: Dataset, shown: Sequence[int]) -> Run:
         final=_snapshot("final", images, set_labels, dataset, shown, None),
         tiles=_tiles(source, len(labels)),
         real=_real(source, set_labels, dataset, shown),
-        mean_labels=mean_labels(open_artifact(synthetic_uri(source.uri), SYNTHETIC)),
+        mean_labels=mean_labels(synthetic),
+        ingredients=read_ingredients(synthetic, set_labels, shown),
     )
 
 
@@ -358,11 +364,12 @@ def _decisions(rounds: Mapping[int, Artifact]) -> Iterator[Decisions]:
 
 
 def _snapshots(source: RunSource, rounds: Sequence[Artifact], dataset: Dataset, shown: Sequence[int]) -> list[Snapshot]:
-    """The start, which is computed again, and the state after evenly spread rounds."""
+    """The start, which is computed again, and the state after evenly spread rounds; no start of images that others follow from."""
     run = open_run(source.uri)
     whole, pool = Part(source.uri, run, None), open_pool(source.uri, run)
     found = []
-    if not run.reselect.decides_first or find(reselect_uri(source.uri, 1), RESELECT) is not None:
+    seen = not METHODS[run.distill.method].factors
+    if seen and (not run.reselect.decides_first or find(reselect_uri(source.uri, 1), RESELECT) is not None):
         start = starting_state(whole, pool)
         found.append(_snapshot("start", start.images, start.labels, dataset, shown))
     for k in spread(np.arange(len(rounds)), SHOWN_ROUNDS):

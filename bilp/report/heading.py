@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bilp.artifacts.artifact import Artifact
 from bilp.config import METHODS, PipelineConfig
-from bilp.config.arms import adaptive_note
+from bilp.config.arms import pruning_note
 from bilp.config.on_purpose import changes_on_purpose
 from bilp.report.comparison import Training
 from bilp.report.settings import DIALS, shown
@@ -36,5 +36,5 @@ def title(name: str, config: PipelineConfig) -> str:
 
 
 def sentence(rows: Sequence[Training], amounts: Amounts, config: PipelineConfig) -> str:
-    """What came out, and whether adaptive pruning could have a part in it."""
-    return f"{verdict(rows, amounts)} {adaptive_note(config)}".strip()
+    """What came out, and whether pruning could have a part in it."""
+    return f"{verdict(rows, amounts)} {pruning_note(config)}".strip()

@@ -59,7 +59,7 @@ def planner(config: PipelineConfig, sources: Sequence[ReportedArtifact]) -> Look
         units = [] if plan is None else _units_of(plan, source)
         if plan is None or not units or any(unit.unknown for unit in units):
             return None
-        passes = sum(work.samples for unit in units for work in unit.works)
+        passes = sum(unit.passes for unit in units)
         least = any(unit.most_seconds is not None for unit in units)
         return Planned(sum(unit.seconds for unit in units), passes, least, plan.speed.profile.title)
 
@@ -78,6 +78,8 @@ def _units_of(plan: Plan, source: ReportedArtifact) -> list[Unit]:
         runs = [run for run in planned_runs(plan.config) if run.arm == facts.arm]
         own = [unit for unit in plan.stages.get("evaluate", []) if unit.name == facts.arm]
         return own[: len(own) // max(1, len(runs))]
+    if word == "teacher":
+        return [unit for unit in plan.stages.get("evaluate", []) if unit.name == "teacher"]
     config = plan.config
     if word == "experts":
         buffer = source.artifact.stated(BufferFacts)

@@ -58,8 +58,15 @@ def real_rows(run: Run, dataset: Dataset, shown: Sequence[int]) -> tuple[RealRow
 
 
 def real_words(run: Run) -> str:
-    """'4 of the 10 images of the classes shown'; empty for a set without a real part."""
-    if run.real is None:
-        return ""
-    real = int((run.real != DISTILLED).sum())
-    return f"{real:,} of {count(len(run.real), spoken('image'))} of the classes shown"
+    """'4 of 10 images of the classes shown are real ...; the others were distilled'; empty for a set without a real part."""
+    return "" if run.real is None else part_in_words(int((run.real != DISTILLED).sum()), len(run.real))
+
+
+def part_in_words(real: int, images: int) -> str:
+    """What `real` of so many images of the classes that are shown are, and what the others."""
+    if real == images:
+        return f"all {count(images, spoken('image'))} of the classes shown are real training samples as they are"
+    return (
+        f"{real:,} of {count(images, spoken('image'))} of the classes shown {'is a' if real == 1 else 'are'} real training "
+        f"sample{'' if real == 1 else 's'} as {'it is' if real == 1 else 'they are'}; the others were distilled"
+    )

@@ -14,6 +14,7 @@ from bilp.data import Dataset
 from bilp.report.collect import Run, Snapshot, of_leading_arm
 from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
+from bilp.report.ingredients import ingredient_rows
 from bilp.report.label_rows import LabelRow, label_rows
 from bilp.report.real_rows import RealRow, mine_in_words, real_rows, real_words
 from bilp.report.source import origin_words
@@ -42,9 +43,15 @@ class Synthetic:
     real: tuple[RealRow, ...] = ()
     """Real images of the set, if it has any, of the arm of the strip."""
     real_count: str = ""
-    """How many there are of how many images, in words."""
+    """How many of its images these are, and what the others are, in words."""
     labels: tuple[LabelRow, ...] = ()
-    """What the soft labels of each class say, if they were learned."""
+    """What the labels of each class say, if they were learned."""
+    labels_meaning: str = ""
+    """What these labels are."""
+    ingredients: tuple[GalleryRow, ...] = ()
+    """The first images of each class and what they are made of, if the set is stored as something smaller."""
+    ingredients_meaning: str = ""
+    """What there is to say of these."""
 
 
 def loss_chart(runs: Sequence[Run], loss: str = "matching loss") -> Markup | None:
@@ -81,7 +88,10 @@ def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Sy
         tiles=tile_rows(told, dataset, shown),
         real=real_rows(told, dataset, shown),
         real_count=real_words(told),
-        labels=label_rows(told.mean_labels, dataset, shown),
+        labels=label_rows(told.mean_labels, dataset.class_names, shown),
+        labels_meaning="" if told.mean_labels is None else spoken(told.mean_labels.meaning),
+        ingredients=ingredient_rows(told.ingredients, told.final.images, told.final.labels, dataset.class_names),
+        ingredients_meaning="" if told.ingredients is None else spoken(told.ingredients.meaning),
     )
 
 

@@ -9,6 +9,7 @@ from bilp.artifacts.artifact import Artifact, find
 from bilp.artifacts.duration import SECONDS
 from bilp.artifacts.run_layout import RESELECT, ROUND, reselect_uri, round_uri
 from bilp.distill import open_run
+from bilp.experts.files import EXPERT
 from bilp.report.collect import ReportedArtifact, RunSource
 from bilp.report.planned import Lookup, Planned
 from bilp.report.wording import count
@@ -61,9 +62,11 @@ def seconds_of(source: ReportedArtifact, runs: Sequence[RunSource]) -> float:
 
 
 def _inner(source: ReportedArtifact, run: RunSource | None) -> Iterator[Artifact]:
-    """The artifacts that a stage made on the way to its result: trials of scores, rounds of a distillation."""
+    """The artifacts that a stage made on the way to its result: trials of scores, experts, rounds of a distillation."""
     if source.role == "scores":
         yield from score_parts(source.artifact)
+    if source.role.startswith("experts "):
+        yield from expert_parts(source.artifact)
     if run is not None:
         yield from run_parts(run.uri)
 
@@ -74,6 +77,14 @@ def score_parts(scores: Artifact) -> Iterator[Artifact]:
         trial = find(uri, TRIAL) if "/trials/" in uri else None
         if trial is not None:
             yield trial
+
+
+def expert_parts(buffer: Artifact) -> Iterator[Artifact]:
+    """The experts of a buffer that are there."""
+    for role, uri in buffer.parents.items():
+        expert = find(uri, EXPERT) if role.startswith("expert ") else None
+        if expert is not None:
+            yield expert
 
 
 def run_parts(run_uri: str) -> Iterator[Artifact]:

@@ -29,7 +29,7 @@ from bilp.config import (
     TrajectoryConfig,
     recipes,
 )
-from bilp.config.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
+from bilp.config.arms import needs_experts, needs_scores, needs_selection, planned_runs, pruning_note
 from bilp.config.augmentations import AUGMENTATIONS
 from bilp.config.base import as_recorded
 from bilp.config.command_line import configure, parse
@@ -116,6 +116,16 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
             {"method": "tesla", "experts": {"epochs": 7}},
             "distill.trajectory needs experts of 8 epochs (max_start + expert_epochs), but experts.epochs = 7: "
             "train them longer or lower max_start",
+        ),
+        (
+            {"method": "haba", "ipc": 7, "distill": {"hallucinators": {"count": 5}}},
+            "ipc = 7 counts what 5 hallucinators make of the bases of a class, and is no multiple of 5: "
+            "set ipc to 10, or distill.hallucinators.count to a number that divides it",
+        ),
+        (
+            {"method": "haba", "ipc": 5, "distill": {"network": {"norm": "batch"}}},
+            "method haba carries the parameters of its extractor from round to round and no statistics, which batch norm has: "
+            "set distill.network.norm to instance, or another norm",
         ),
         ({"arms": []}, "arms = []: tuple should have at least 1 item after validation, not 0"),
         ({"arms": ["bilp", "bilp"]}, "arms ['bilp', 'bilp'] names one twice: name each once"),
@@ -653,14 +663,33 @@ def test_published_settings_of_trajectory_matching_follow_dataset_and_ipc() -> N
 def test_methods_without_an_adaptive_level_prune_statically_alone() -> None:
     config = PipelineConfig.model_validate({"method": "mtt", "beta": 0.3})
     assert {run.arm: (run.static, run.reselect.beta) for run in planned_runs(config)} == {"unpruned": (False, 0.0), "bilp": (True, 0.0)}
-    assert "arm bilp prunes statically alone" in adaptive_note(config)
+    assert "arm bilp prunes statically alone" in pruning_note(config)
     assert needs_experts(config)
     assert PipelineConfig.model_validate({"method": "mtt"}).beta == 0.0
     assert origin("beta", {"method": "mtt"}) == "method mtt (no adaptive level)"
     cafe = PipelineConfig.model_validate({"method": "cafe"})
     assert not needs_experts(cafe)
-    assert adaptive_note(cafe) == ""
+    assert pruning_note(cafe) == ""
     assert cafe.beta == 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "equal"),
+    [
+        ({"method": "sre2l"}, False),
+        ({"method": "sre2l", "distill": {"teacher_samples": "all"}}, True),
+        ({"method": "sre2l", "evaluate": {"teacher": {"checksum": "0" * 64}}}, True),
+        ({"method": "cda", "arms": ["unpruned", "static"], "distill": {"teacher_samples": "all"}}, True),
+        ({"method": "sre2l", "arms": ["unpruned"], "distill": {"teacher_samples": "all"}}, False),
+        ({"method": "sre2l", "distill": {"init": "real", "teacher_samples": "all"}}, False),
+        ({"method": "fadrm"}, False),
+        ({"method": "lpld"}, False),
+        ({"method": "mtt"}, False),
+    ],
+    ids=str,
+)
+def test_arms_of_a_method_that_looks_at_no_real_sample_are_said_to_be_equal(settings: dict[str, Any], equal: bool) -> None:
+    assert ("the sets of all arms are equal" in pruning_note(PipelineConfig.model_validate(settings))) is equal
 
 
 def test_no_augmentation_mirrors_digits_experts_included() -> None:

@@ -13,7 +13,7 @@ from bilp.artifacts.tensors import encode_tensors
 from bilp.config import PipelineConfig
 from bilp.costs.advice import advice
 from bilp.costs.data_counts import data_counts
-from bilp.costs.gpu_profiles import GPU_PROFILES
+from bilp.costs.gpu_profiles import CPU, GPU_PROFILES
 from bilp.costs.run_plan import Plan, plan_of
 from bilp.costs.speed import Speed
 from bilp.costs.tensor_bytes import tensor_file_bytes
@@ -29,6 +29,12 @@ def plan(workers: int = 8, **given: object) -> Plan:
     config = PipelineConfig.model_validate({"dataset": "imagenet1k", "method": "dm", "ipc": 10, "ingest": {"uri": "nowhere"}} | given)
     data = data_counts(config.ingest, listed=False)
     return plan_of(config, data, Speed(GPU_PROFILES["h100"], data), workers)
+
+
+def digits_plan(**given: object) -> Plan:
+    config = PipelineConfig.model_validate({"dataset": "digits"} | given)
+    data = data_counts(config.ingest, listed=True)
+    return plan_of(config, data, Speed(CPU, data), 1)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +95,18 @@ def test_shards_share_a_run_among_workers(whole: Plan) -> None:
     assert divided.stored["checkpoints"] > 1.9 * whole.stored["checkpoints"]
     assert not [warning for warning in advice(divided) if "distill.shards" in warning]
     assert plan(distill={"keep_rounds": 3}).stored["checkpoints"] == pytest.approx(0.3 * whole.stored["checkpoints"])
+
+
+@pytest.mark.parametrize("method", ["sre2l", "lpld", "lgm"])
+def test_samples_that_pass_no_network_are_no_passes(method: str) -> None:
+    iterations, images = 50, 10
+    found = digits_plan(method=method, ipc=1, beta=0.0, arms=["unpruned"], distill={"iterations": iterations, "rounds": 1})
+    (unit,) = found.stages["distill"]
+    made = {work.what: work.samples for work in unit.works}
+    assert ("encoded" in made) == (method == "lgm")
+    copies = found.config.distill.linear.copies if method == "lgm" else 1
+    assert unit.passes == iterations * images * copies + made.get("encoded", 0)
+    assert sum(made.values()) > unit.passes or method == "sre2l"
 
 
 def test_workers_take_the_longest_units_first() -> None:

@@ -40,7 +40,7 @@ def test_each_stage_has_what_the_plan_says(outcome: Outcome) -> None:
         assert bool(planned) == bool(passes) or stage == "Data set"
         word = stage.partition(":")[0]
         told[word] = told.get(word, 0) + int(passes.replace(",", "") or 0)
-    expected = {stage: sum(work.samples for unit in units for work in unit.works) for stage, units in plan.stages.items()}
+    expected = {stage: sum(unit.passes for unit in units) for stage, units in plan.stages.items()}
     assert told["Scores"] == expected["score"] > 0
     assert told["Synthetic set"] == expected["distill"] > 0
     assert told["Evaluation"] == expected["evaluate"] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,10 +13,11 @@ import pandas as pd
 import pytest
 
 from bilp.artifacts import duration
-from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.publication import publish
 from bilp.config import METHODS, ReselectConfig
 from bilp.evaluate import Difference
+from bilp.experts.files import BUFFER, EXPERT
 from bilp.report.accuracy import accuracy
 from bilp.report.caution import cautions
 from bilp.report.citation import bibtex, papers
@@ -27,7 +29,7 @@ from bilp.report.learning import learning
 from bilp.report.lineage import versions
 from bilp.report.samples import fate, joined
 from bilp.report.timing import duration as worded
-from bilp.report.timing import stage_times
+from bilp.report.timing import seconds_of, stage_times
 from bilp.report.wording import of_class
 
 NETWORK = "convnet width 64"
@@ -165,6 +167,24 @@ def test_the_time_of_a_stage_is_that_of_its_artifacts(tmp_path: str) -> None:
     told = stage_times([untimed, timed], ())
     assert (told[0].stage, told[0].time, told[0].parts) == ("Stage before", "not recorded", "1 artifact")
     assert told[1].time.endswith(" s") and duration.SECONDS not in dict(versions([timed]))
+
+
+def test_the_time_of_experts_is_that_of_all_of_them(tmp_path: Path) -> None:
+    key = "0" * 16
+    known = {"dataset": key, "selection": None, "samples": 7}
+    of_all = {**known, "training": key, "network": {}, "count": 3, "epochs": 1, "parameters": []}
+
+    def made(kind: str, name: str, facts: dict[str, object], parents: dict[str, str]) -> Artifact:
+        return publish(f"{tmp_path}/{name}", kind, key, {"a.txt": b"a"}, config={}, parents=parents, facts=facts)
+
+    with duration.timed():
+        experts = [made(EXPERT, f"{number}", {**known, "expert": number, "losses": [1.0]}, {}) for number in range(3)]
+        parents = {f"expert {number}": expert.uri for number, expert in enumerate(experts)} | {"dataset": f"{tmp_path}/gone"}
+        buffer = made(BUFFER, "buffer", of_all, parents)
+    (told,) = stage_times([ReportedArtifact("experts 0", "3 experts", buffer)], ())
+    assert told.parts == "4 artifacts"
+    took = [each.manifest.provenance[duration.SECONDS] for each in (*experts, buffer)]
+    assert seconds_of(ReportedArtifact("experts 0", "", buffer), ()) == pytest.approx(sum(took))
 
 
 def test_durations_are_read_at_a_glance() -> None:

@@ -43,6 +43,15 @@ def test_rest_of_a_kind_takes_as_long_as_what_was_done_and_unknown_kinds_are_sai
     assert estimate.reached == 2
 
 
+def test_the_stage_is_that_of_the_step_that_began_last() -> None:
+    estimate, _ = begun(Planned("distill", "round", 2), Planned("evaluate", "train teacher"), Planned("evaluate", "evaluation", 1))
+    told = []
+    for stage, kind in (("evaluate", "train teacher"), ("distill", "round"), ("evaluate", "evaluation")):
+        estimate.begin(kind, stage, kind)
+        told.append(estimate.stages[estimate.reached - 1])
+    assert told == ["evaluate", "distill", "evaluate"]
+
+
 def test_what_was_there_already_tells_nothing_about_the_time() -> None:
     estimate, time = begun(Planned("distill", "round", 3))
     estimate.begin("a", "distill", "round")

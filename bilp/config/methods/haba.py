@@ -10,7 +10,7 @@ from pydantic import Field
 from bilp.config.augmentations import ALL_FAMILIES
 from bilp.config.base import Fraction, Frozen, Positive, Rate
 from bilp.config.methods.spec import Cell, Method
-from bilp.config.methods.trajectory import MTT, TrajectoryConfig
+from bilp.config.methods.trajectory import MTT, TrajectoryConfig, check_experts
 from bilp.config.shapes import Shape, channels_of, side_of, values_in, with_channels
 
 Weight = Annotated[float, Field(ge=0.0)]
@@ -98,6 +98,29 @@ def _evaluation(cell: Cell) -> dict[str, Any]:
     return {"evaluate": {"epochs": USUAL_EPOCHS // _count(cell), "augment": list(ALL_FAMILIES)}}
 
 
+def unfit(distill: Any) -> str:
+    """What settings of `distill` cannot be, whatever the images are, and what to set instead; empty if nothing."""
+    count = distill.hallucinators.count
+    if distill.ipc % count:
+        return (
+            f"ipc = {distill.ipc} counts what {count} hallucinators make of the bases of a class, and is no multiple of {count}: "
+            f"set ipc to {-(-distill.ipc // count) * count}, or distill.hallucinators.count to a number that divides it"
+        )
+    if distill.network.norm == "batch":
+        return (
+            f"method {distill.method} carries the parameters of its extractor from round to round and no statistics, which batch norm has: "
+            "set distill.network.norm to instance, or another norm"
+        )
+    return ""
+
+
+def _check(distill: Any, epochs: int, found: str) -> None:
+    """Experts are long enough, and bases are whole."""
+    check_experts(distill, epochs, found)
+    if told := unfit(distill):
+        raise ValueError(told)
+
+
 def hallucinator_shapes(distill: Any, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of all hallucinators, for images of a shape."""
     own, channels, (height, width) = distill.hallucinators, channels_of(shape), side_of(shape)
@@ -136,7 +159,7 @@ HABA = Method(
     evaluation=_evaluation,
     no_effect=MTT.no_effect,
     needs_experts=True,
-    check_experts=MTT.check_experts,
+    check_experts=_check,
     matching=MTT.matching,
     loop="bilp.distill.loops.haba:distill",
     parts=MTT.parts,

@@ -14,7 +14,7 @@ from bilp.config.sources import SOURCES
 
 
 class InversionConfig(Frozen):
-    """SRe2L, CDA and LPLD: cross-entropy under a teacher, and distances of the statistics of what enters its batch norm.
+    """SRe2L, CDA, LPLD and FADRM: cross-entropy under a teacher, and distances of the statistics of what enters its batch norm.
 
     The teacher is the one of evaluate.teacher, and needs batch norm.
     """
@@ -26,7 +26,7 @@ class InversionConfig(Frozen):
     first_layer: Rate = 10.0
     """Weight of the first layer's distances relative to those of each other layer."""
     together: Positive = 100
-    """Images of a batch, at most: of sre2l and cda one of each class, of lpld those of one class."""
+    """Images of a batch, at most: of sre2l, cda and fadrm one of each class, of lpld those of one class."""
     smallest: Annotated[float, Field(gt=0.0, le=1.0)] = 0.08
     """Share of the area that a crop of the images keeps at least, uniform up to 1; with 1, images enter whole."""
     curriculum: Fraction = 0.0

@@ -16,7 +16,8 @@ from bilp.config.sources import SOURCES
 class PatchesConfig(Frozen):
     """RDED and CA2D: of each image of a pool the crop that the teacher recognizes best, and of these the best ones, as tiles of images.
 
-    The teacher is the one of evaluate.teacher, and distill.iterations is the number of crops of each image.
+    FADRM begins with such crops, of medium difficulty. The teacher is the one of evaluate.teacher. Crops of each image are
+    distill.iterations, of FADRM residual.crops.
     """
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"factor"})

@@ -45,7 +45,7 @@ class ExpertsConfig(Frozen):
 
 
 class TrajectoryConfig(Frozen):
-    """MTT and TESLA: training on the synthetic images must lead where some epochs of an expert led."""
+    """Trajectory matching: training on the synthetic images must lead where some epochs of an expert led."""
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"steps", "expert_epochs", "max_start", "batch", "step_size", "step_rate"})
 
@@ -168,6 +168,9 @@ MTT = Method(
     carried="bilp.distill.loops.mtt:require_step_size",
     carries="bilp.distill.loops.mtt:step_size_forms",
     work="bilp.costs.method_work:trajectory",
+    loss="loss against experts",
+    loss_meaning="How far training on the synthetic images ends from where the expert went, as a part of the expert's way; it should fall "
+    "and level off. Every iteration begins elsewhere, so it is never smooth.",
     brief={"trajectory": {"expert_epochs": 1, "max_start": 0, "step_rate": 0.0}},
     parts={"gradient": "bilp.matching.trajectory_forms:exact"},
 )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bilp.artifacts.tensors import Form
 from bilp.config import DistillConfig
-from bilp.config.methods.haba import base_shape, hallucinator_shapes
+from bilp.config.methods.haba import base_shape, hallucinator_shapes, unfit
 from bilp.config.shapes import side_of
 from bilp.data.pool import RealPool
 from bilp.distill.step.state import DistillState
@@ -89,15 +89,7 @@ def factor_forms(config: DistillConfig, parameters: int, images: Sequence[int]) 
 def require_images(pool: RealPool, config: DistillConfig) -> None:
     """Raise ConfigError where ipc is no multiple of the hallucinators, images are smaller than their kernels, or batch norm would learn."""
     own, side = config.hallucinators, min(side_of(pool.dataset.shape))
-    if config.ipc % own.count:
-        raise ConfigError(
-            f"ipc = {config.ipc} counts what {own.count} hallucinators make of the bases of a class, and is no multiple of {own.count}: "
-            f"set ipc to {-(-config.ipc // own.count) * own.count}, or distill.hallucinators.count to a number that divides it"
-        )
+    if told := unfit(config):
+        raise ConfigError(told)
     if side < own.kernel:
         raise ConfigError(f"images of {side} pixels are smaller than kernels of {own.kernel}: lower distill.hallucinators.kernel")
-    if config.network.norm == "batch":
-        raise ConfigError(
-            f"method {config.method} carries the parameters of its extractor from round to round and no statistics, which batch norm has: "
-            "set distill.network.norm to instance, or another norm"
-        )
