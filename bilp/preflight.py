@@ -25,18 +25,13 @@ if TYPE_CHECKING:
 
 
 def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
-    """Raise ConfigError if the samples of an ingested data set do not fit the networks, or are too few for a distillation.
-
-    How many samples of a class static pruning leaves is known beforehand if it ranks within classes and keep is a number; otherwise
-    only the whole data set is looked at.
-    """
+    """Raise ConfigError if the samples of an ingested data set do not fit the networks, and what `check_distillation` raises."""
     from bilp.data import open_dataset
     from bilp.evaluate.linear_probe import load_encoder
     from bilp.evaluate.train_all import check_networks
     from bilp.nets import build
 
     dataset = open_dataset(dataset_uri)
-    build(config.distill.network, dataset.shape, dataset.classes)
     if ranks_samples(config):
         build(config.score.network, dataset.shape, dataset.classes)
     check_protocol(config.evaluate, dataset.shape)
@@ -44,7 +39,26 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
     if config.evaluate.encoder.name is not None:
         load_encoder(config.evaluate.encoder, dataset)
     check_labels(config)
-    _check_samples(config, dataset)
+    check_distillation(config, dataset_uri)
+
+
+def check_distillation(config: PipelineConfig, dataset_uri: str) -> None:
+    """Raise ConfigError if the samples of an ingested data set do not fit the network or are too few for a distillation that is planned,
+    and what opening it raises for a set that they start from if it is not there or not of these samples.
+
+    How many samples of a class static pruning leaves is known beforehand if it ranks within classes and keep is a number; otherwise
+    only the whole data set is looked at.
+    """
+    from bilp.data import open_dataset
+    from bilp.data.pool import RealPool
+    from bilp.distill.checks import check_beforehand
+
+    dataset, pools = open_dataset(dataset_uri), dict[bool, RealPool]()
+    for run in planned_runs(config):
+        pruned = run.chosen.entry.after_static  # as many as the static selection, which ones does not matter
+        if pruned not in pools:
+            pools[pruned] = _pruned(dataset, config.prune) if pruned else RealPool(dataset)
+        check_beforehand(pools[pruned], run.distill, run.reselect)
 
 
 def check_protocol(config: EvaluateConfig, shape: Shape) -> None:
@@ -92,18 +106,6 @@ def adaptive_reach(config: PipelineConfig, dataset_uri: str) -> ReachTold:
         return np.array([len(ids) for ids in pool.by_class])
 
     return told_reach(planned_runs(config), samples)
-
-
-def _check_samples(config: PipelineConfig, dataset: Dataset) -> None:
-    from bilp.data.pool import RealPool
-    from bilp.distill.checks import check_pool
-
-    pools: dict[bool, RealPool] = {}
-    for run in planned_runs(config):
-        pruned = run.chosen.entry.after_static  # as many as the static selection, which ones does not matter
-        if pruned not in pools:
-            pools[pruned] = _pruned(dataset, config.prune) if pruned else RealPool(dataset)
-        check_pool(pools[pruned], run.distill, run.reselect)
 
 
 def _pruned(dataset: Dataset, config: PruneConfig) -> RealPool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
 from bilp.config.arms import PlannedRun, distilled_arms, needs_experts, needs_selection, planned_runs, pruning_note, teacher_learns
-from bilp.preflight import check_choices
+from bilp.preflight import check_choices, check_distillation
 from flows import program
 from flows.experts import experts_of_arms
 from flows.found_reselect import with_found_reselect
@@ -161,6 +161,7 @@ def command(config: PipelineConfig) -> dict[str, list[str]]:
     terminal.expect(planned_steps(config, "distill"))
     dataset, record = ingest_with_record(config.ingest)
     config, _ = resolved(config, dataset)
+    check_distillation(config, dataset)
     check_choices(config, record)
     scores, selection = score_and_prune(config, dataset) if needs_selection(config) else (None, None)
     return distill_arms(with_found_reselect(config, dataset, scores), dataset, selection, record_uri=record)

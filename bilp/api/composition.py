@@ -14,7 +14,9 @@ from bilp.config.arms import PlannedRun, needs_experts, needs_scores, needs_teac
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.config.rules import RULES
 from bilp.config.suspects import SuspectsConfig
+from bilp.data import open_dataset
 from bilp.distill import distill_round, finish_run, merge_round, pretrain_network, reselect_round, round_files, start_run
+from bilp.distill.checks import check_beforehand
 from bilp.distill.pretraining import untrained
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher, variants
 from bilp.evaluate.robustness import VARIANTS, robustness
@@ -23,6 +25,7 @@ from bilp.progress import silent
 from bilp.pruning.auto_reselect import found_reselect
 from bilp.pruning.chosen import Available, choose
 from bilp.pruning.prune import prune
+from bilp.pruning.selected import real_pool
 from bilp.scoring.extension import extend_scores, extended_summary
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import record_predictions, score_trial
@@ -95,6 +98,7 @@ def pruned(dataset_uri: str, scores_uri: str | None, config: PruneConfig, at: Pl
 
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
     """Everything that a run of the plan lacks; its URI. `selection_uri` holds the samples that take part, None is all of them."""
+    check_beforehand(real_pool(open_dataset(dataset_uri), selection_uri), run.distill, run.reselect)
     experts = _experts(config, dataset_uri, selection_uri, at) if needs_experts(config) else None
     teacher = None
     if METHODS[config.method].needs_teacher:

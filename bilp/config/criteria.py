@@ -128,6 +128,8 @@ class Criterion:
     """Trials that the paper takes; None: as many as its measure."""
     epochs: int | None = None
     """Epochs that the paper records; None: as many as its measure."""
+    fewest_epochs: int = 1
+    """The fewest epochs of a record that it is defined for."""
     early: bool = False
     """Whether only the last of these epochs counts, which comes early in the training that the paper is about."""
     difficulty: bool = False
@@ -179,6 +181,8 @@ class Criterion:
         return {"prune": {"drop": self.drop}, "score": score}
 
 
+CAD_EPOCHS = 4
+"""The fewest epochs of a record that CAD is defined for: windows of two, in which a deviation can be taken."""
 _LOSS = "The score of an image is its loss, that is how wrong a network is about it"
 _PLACE = "The score of an image is its place, from 0, in the order in which its class is picked so that"
 
@@ -268,6 +272,7 @@ CRITERIA = Registry(
             column=Column("bilp.scoring.criteria:cad"),
             trials=1,
             epochs=30,
+            fewest_epochs=CAD_EPOCHS,
             budget=Budget(),
         ),
         Criterion(

@@ -55,6 +55,9 @@ class CurriculumConfig(Frozen):
             raise ValueError(f"criterion {entry.name} contradicts score.measure = {self.score.measure!r}: leave that out")
         if entry.gradients and self.score.gradient_norm == "off":
             raise ValueError(f"criterion {entry.name} contradicts score.gradient_norm = 'off': set it to last_layer or all")
+        if self.score.epochs < entry.fewest_epochs:
+            told = f"criterion {entry.name} needs trials of {entry.fewest_epochs} epochs or more"
+            raise ValueError(f"{told}, and score.epochs = {self.score.epochs}: raise score.epochs")
         if self.score.extend is not None or self.score.keep_networks:
             raise ValueError("score.extend and score.keep_networks are not for a curriculum, which scores all samples: leave them out")
         return self

@@ -129,13 +129,17 @@ class PipelineConfig(Frozen):
         pool = self.evaluate.pool
         if pool is not None and self.evaluate.networks != networks_of(pool, self.distill.network):
             raise ValueError(f"evaluate.pool = {pool!r} contradicts evaluate.networks: set only one of them")
-        needed, gradients = CRITERIA[self.prune.criterion].measure, CRITERIA[self.prune.criterion].gradients
+        criterion = CRITERIA[self.prune.criterion]
+        needed, gradients = criterion.measure, criterion.gradients
         if needed is not None and self.score.measure != needed:
             wrong = f"prune.criterion {self.prune.criterion} contradicts score.measure = {self.score.measure!r}"
             raise ValueError(f"{wrong}: set only prune.criterion")
         if gradients and self.score.gradient_norm == "off":
             wrong = f"prune.criterion {self.prune.criterion} contradicts score.gradient_norm = 'off'"
             raise ValueError(f"{wrong}: set it to last_layer or all")
+        if needed is not None and self.prune.scores is None and self.score.epochs < criterion.fewest_epochs:
+            wrong = f"prune.criterion {criterion.name} needs trials of {criterion.fewest_epochs} epochs or more"
+            raise ValueError(f"{wrong}, and score.epochs = {self.score.epochs}: raise score.epochs")
         for name, compared in (("arms", self.arms), ("evaluate.baselines", self.evaluate.baselines)):
             if len(set(compared)) != len(compared):  # its trainings would count twice
                 raise ValueError(f"{name} {list(compared)} names one twice: name each once")

@@ -6,8 +6,10 @@ from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.methods import either, names_of
 from bilp.config.reselectable import misfit, no_first_decision, without_effects
 from bilp.data.pool import RealPool
+from bilp.distill.starting_set import open_starting, starting_uri
 from bilp.distill.step.initial import require_initial
 from bilp.errors import ConfigError
+from bilp.nets import build
 from bilp.pruning.reach import most_dropped
 from bilp.registry import resolve
 
@@ -29,6 +31,16 @@ def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig)
         resolve(METHODS[distill.method].requires)(pool, distill)
     if reselect.active:
         pool.require(2, f"adaptive pruning (beta = {reselect.beta})")
+
+
+def check_beforehand(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
+    """Raise what a run of these settings and samples would be refused for, as far as that is known before experts, a teacher or a ranking
+    are there: as `check_pool`, for an impossible network, and for a set to start from."""
+    build(distill.network, pool.dataset.shape, pool.classes)
+    start = starting_uri(distill)
+    if start is not None:
+        open_starting(start, distill, pool.dataset)
+    check_pool(pool, distill, reselect)
 
 
 def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None, teacher_uri: str | None = None) -> None:

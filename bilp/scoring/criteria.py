@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilp.config import ScoreConfig
-from bilp.config.criteria import Column
+from bilp.config.criteria import CAD_EPOCHS, Column
 from bilp.errors import ConfigError, DataError
 from bilp.registry import resolve
 from bilp.scoring.prediction_record import Predictions
@@ -103,8 +103,6 @@ def grand(trajectory: Trajectory, config: ScoreConfig) -> Floats:
 
 CAD_WINDOWS = 2
 """W of CAD: windows that are averaged."""
-CAD_EPOCHS = 4
-"""The fewest epochs of a record that CAD is defined for: windows of two, in which a deviation can be taken."""
 
 
 def cad(trajectory: Trajectory, config: ScoreConfig) -> Floats:

@@ -42,6 +42,15 @@ def keys(data: bilp.Dataset) -> tuple[str, str | None]:
     return data.uri, data.record_uri
 
 
+def test_too_few_images_are_told_before_experts_or_a_teacher_are_trained(tmp_path: Path) -> None:
+    data = bilp.ingest(images=COLORS, labels=LABELS, root=tmp_path)
+    with pytest.raises(ConfigError, match="ipc = 50 needs 50 real samples in every class"):
+        bilp.distill(data, method="mtt", ipc=50, network={"depth": 1})
+    with pytest.raises(ConfigError, match="ipc = 50 needs 50 real samples in every class"):
+        bilp.distill(data, method="ccfs", ipc=50, network={"depth": 1})
+    assert not any((tmp_path / made).exists() for made in ("experts", "scores", "selections", "teachers"))
+
+
 def test_the_same_content_is_the_same_source_in_every_form(tmp_path: Path) -> None:
     data = bilp.ingest(images=COLORS, labels=LABELS, root=tmp_path)
     assert repr(data).startswith("18 training and 6 test images, 3 classes, 3x4x5, arrays, from datasets/arrays/")

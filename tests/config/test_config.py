@@ -788,6 +788,9 @@ def test_a_criterion_and_what_is_measured_cannot_differ() -> None:
         PipelineConfig.model_validate({"prune": {"criterion": "aum"}, "score": {"measure": "herding"}})
     with pytest.raises(ValidationError, match=r"grand contradicts score.gradient_norm = 'off'"):
         PipelineConfig.model_validate({"prune": {"criterion": "grand"}, "score": {"gradient_norm": "off"}})
+    with pytest.raises(ValidationError, match=r"criterion cad needs trials of 4 epochs or more, and score.epochs = 3: raise score.epochs"):
+        PipelineConfig.model_validate({"prune": {"criterion": "cad"}, "score": {"epochs": 3, "init_epochs": 3}})
+    assert PipelineConfig.model_validate({"prune": {"criterion": "cad"}, "score": {"epochs": 4, "init_epochs": 4}}).score.epochs == 4
     with pytest.raises(ValidationError, match=r"trials = 3 subsets of subset_share = 0.1 leave samples out: set trials to 10 or more"):
         PipelineConfig.model_validate({"prune": {"criterion": "monte_carlo"}, "score": {"trials": 3}})
     with pytest.raises(ValidationError, match=r"early_from = 3 lies behind early_to = 2"):

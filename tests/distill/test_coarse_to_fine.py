@@ -15,7 +15,7 @@ from tiny_world import state as restate
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
-from bilp.config import DistillConfig, PruneConfig, ReselectConfig, TeacherConfig
+from bilp.config import DistillConfig, PipelineConfig, PruneConfig, ReselectConfig, TeacherConfig
 from bilp.config.methods.ccfs import CoarseToFineConfig
 from bilp.config.real_part import RealPartConfig
 from bilp.data.pool import RealPool
@@ -26,9 +26,10 @@ from bilp.distill.real_part import read_real, wrong_in
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DISTILLED, DistillState, encode_state
-from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact
+from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact, MissingArtifact
 from bilp.evaluate import train_teacher
 from bilp.maintenance.verify import verify
+from bilp.preflight import check_distillation, check_fit
 from bilp.pruning.difficulty import Difficulty
 from bilp.pruning.prune import load_selection, prune
 from bilp.teachers.stored_teacher import StoredTeacher
@@ -249,6 +250,14 @@ def test_what_cannot_go_on_says_why(few: Few, store: Store, teacher: StoredTeach
         start_run(store.uri, None, config, ReselectConfig(beta=0.1), tmp_path, None, teacher.uri, ranking)
     with pytest.raises(ConfigError, match="needs 200 real samples in every class"):
         start_run(store.uri, None, ccfs_config(ipc=200), OFF, tmp_path, None, teacher.uri, ranking)
+
+
+def test_a_set_that_is_not_there_is_told_before_anything_is_scored(store: Store, tmp_path: Path) -> None:
+    given = {"dataset": "digits", "method": "ccfs", "ipc": 5, "distill": {"curriculum": {"start": f"{tmp_path}/nowhere"}}}
+    config = PipelineConfig.model_validate(given)
+    for check in (check_fit, check_distillation):
+        with pytest.raises(MissingArtifact, match="no complete synthetic at .*nowhere"):
+            check(config, store.uri)
 
 
 def test_a_round_s_training_is_that_of_its_settings() -> None:
