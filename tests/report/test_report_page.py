@@ -184,7 +184,13 @@ def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page
         assert high == "–" or float(high.removesuffix(" ×")) > 1
     assert number == "3"
     taking_part = Counter(row["label"] for row in rows_of(str(outcome.selection), "selection.parquet") if row["kept"])
-    assert f"of the class that it reaches least, with {max(taking_part.values())} images, all are measured in 3 rounds" in page.text
+    told_reach = re.search(r"with (\d+) images, all are measured in 3 rounds, and at most (\d+) \(\d+ %\) can be away at once", page.text)
+    assert told_reach is not None
+    size, most = map(int, told_reach.groups())
+    tables_of_rounds = [rows_of(run, "rounds", f"{n:04d}", "reselect", "ite.parquet") for n in (1, 2, 3)]
+    out_of_class = Counter(row["label"] for table in tables_of_rounds for row in table if row["dropped"])
+    of_that_size = [out_of_class[label] for label, number in taking_part.items() if number == size]
+    assert of_that_size and all(abs(away - most) <= 0.02 * size + 2 for away in of_that_size)  # each sample was measured once
     effects = {int(str(row["sample_id"])): row for row in rows}  # of the last round
     told = [re.fullmatch(r"sample (\d+), class (\S+), effect \S+, (kept|dropped), from \S+", image["alt"]) for image in page.all("img")]
     shown = [match for match in told if match]
