@@ -171,8 +171,8 @@ def test_the_time_of_a_stage_is_that_of_its_artifacts(tmp_path: str) -> None:
 
 def test_the_time_of_experts_is_that_of_all_of_them(tmp_path: Path) -> None:
     key = "0" * 16
-    known = {"dataset": key, "selection": None, "samples": 7}
-    of_all = {**known, "training": key, "network": {}, "count": 3, "epochs": 1, "parameters": []}
+    known: dict[str, object] = {"dataset": key, "selection": None, "samples": 7}
+    of_all: dict[str, object] = {**known, "training": key, "network": {}, "count": 3, "epochs": 1, "parameters": []}
 
     def made(kind: str, name: str, facts: dict[str, object], parents: dict[str, str]) -> Artifact:
         return publish(f"{tmp_path}/{name}", kind, key, {"a.txt": b"a"}, config={}, parents=parents, facts=facts)
