@@ -162,6 +162,9 @@ def test_labels_are_those_of_the_experts_that_see_the_class() -> None:
     assert found[1].tolist() == [0.0, 5.5, 3.0], "none is right: the largest mean logit, 5.5, and that of the class, 3, change places"
     both = initial_logits(_Told(said), images[:1], torch.tensor([1]))  # type: ignore[arg-type]
     assert both[0].tolist() == [1.0, 2.0, 0.0]
+    agreed = torch.tensor([[[3.0, 1.0, 0.0]], [[5.0, 2.0, 1.0]], [[0.0, 9.0, 0.0]]])
+    told = initial_logits(_Told(agreed), images[:1], torch.tensor([0]))  # type: ignore[arg-type]
+    assert told[0].tolist() == [4.0, 1.5, 0.5], "the mean of those that are right"
 
 
 def test_initial_images_are_recognized_first_by_the_first_expert(few: Few, buffer: ExpertBuffer) -> None:

@@ -25,7 +25,7 @@ from bilp.config.methods.linba import MemoriesConfig, stored_values
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.distill.factors_product import rendered_set
-from bilp.distill.loops.linba import distill, measure, query_gradient
+from bilp.distill.loops.linba import distill, measure, query_gradient, train_network
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.held_out_loss import halves, held_out_gradients
 from bilp.distill.step.initial import initial_state
@@ -166,6 +166,29 @@ def test_what_auto_takes_depends_on_how_many_samples_share_the_directions(few: F
         found[estimator, directions] = torch.cat([scored.values for scored in measure(setting, state.images, batches)])
     assert torch.equal(found["auto", 40], found["cotangent", 4])
     assert torch.equal(found["auto", 4], found["sketch", 4])
+
+
+def test_networks_of_a_reselection_are_none_of_the_image_steps(few: Few) -> None:
+    config, pool = linba(), few(5)
+    setting, state = assemble(config, pool), initial_state(config, pool)
+    seen = []
+    for reselects, path in ((False, (1,)), (False, (2,)), (True, (1, 0)), (True, (1, 1)), (True, (2, 0))):
+        if reselects:
+            train_network(setting, state, *path)
+        else:
+            setting.query.train(state, *path)
+        seen.append(torch.cat([parameter.detach().flatten() for parameter in setting.network.parameters()]))
+    assert len({values.numpy().tobytes() for values in seen}) == 5
+
+
+def test_every_reselection_estimates_from_directions_of_its_own(few: Few) -> None:
+    reselect = ReselectConfig(beta=0.2, estimator="sketch", directions=3)
+    setting, state, batches = _trained(linba({"count": 3}, batch_real=4), few(5), reselect)
+    found = []
+    for number in (1, 1, 2):
+        own = [replace(batch, path=("round", number, 0)) for batch in batches[:2]]
+        found.append(torch.cat([scored.values for scored in measure(setting, state.images, own)]))
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
 def test_weights_count_in_the_loss(few: Few) -> None:

@@ -27,7 +27,7 @@ from bilp.distill import distill_round, finish_run, load_synthetic, reselect_rou
 from bilp.distill.learned_labels import read_learned_labels
 from bilp.distill.loops.frepo import AGES, NETWORKS, TRAINED, margin_gradient
 from bilp.distill.loops.registry import loop_for, networks_for
-from bilp.distill.loops.regression import LABELS, step_gradients
+from bilp.distill.loops.regression import IMAGES, LABELS, step_gradients
 from bilp.distill.loops.rfad import BASE, LOG_SCALE, TRANSFORM
 from bilp.distill.step import moments, regression_effects
 from bilp.distill.step.initial import initial_state
@@ -38,6 +38,7 @@ from bilp.distill.step.sample_scores import score_batches
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import ConfigError, DamagedArtifact, Diverged
+from bilp.matching.kernel_regression import Kernel, Regression, predictions_by_definition
 from bilp.nets import build, initialize
 from bilp.nets.by_device import ByDevice
 from bilp.nets.initialization import gaussian_process, lecun
@@ -111,6 +112,45 @@ def test_gradients_equal_those_of_autograd_through_the_solve(few: Few, method: s
         assert (one - whole).norm() < 1e-9 * whole.norm()
 
 
+def test_the_ridge_is_differentiated_too() -> None:
+    """With a ridge that is not next to nothing: gradients of all, of each sample, and along a direction, against autograd."""
+    stream, kernel = torch.Generator().manual_seed(5), Kernel(0.3, 0.7, 0.1)
+    drawn = [torch.randn(*shape, generator=stream, dtype=torch.float64) for shape in ((5, 4), (5, 3), (5, 2), (6, 4), (6, 3), (6, 2))]
+    synthetic, labels, real, residuals = (drawn[0], drawn[1]), drawn[2], (drawn[3], drawn[4]), drawn[5]
+    leaves = [value.clone().requires_grad_() for value in (*synthetic, labels)]
+    predictions = predictions_by_definition(kernel, real, tuple(leaves[:2]), leaves[2])
+    each = [torch.autograd.grad((own * told).sum(), leaves, retain_graph=True) for own, told in zip(predictions, residuals, strict=True)]
+    wanted = [torch.stack(blocks) for blocks in zip(*each, strict=True)]
+    solved = Regression.solved(kernel, synthetic, labels)
+    blocks, by_label = solved.gradient(real, residuals)
+    for found, expected in zip((*blocks, by_label), wanted, strict=True):
+        torch.testing.assert_close(found, expected.sum(dim=0))
+    blocks, by_label = solved.each(real, residuals)
+    for found, expected in zip((*blocks, by_label), wanted, strict=True):
+        torch.testing.assert_close(found, expected)
+    moved = [torch.randn(1, *value.shape, generator=stream, dtype=torch.float64) for value in leaves]
+    along = sum((expected * own).flatten(1).sum(dim=1) for expected, own in zip(wanted, moved, strict=True))
+    torch.testing.assert_close(solved.along(real, residuals, tuple(moved[:2]), moved[2]), along.unsqueeze(0))
+
+
+def test_images_before_their_matrix_and_the_matrix_get_the_gradient_of_their_product(few: Few) -> None:
+    """Of a matrix that is not symmetric, as the identity of the beginning is."""
+    config, pool = tiny("rfad", {"learn_labels": False, "scale_rate": 0.0}), few(6)
+    setting, state = assemble(config, pool), initial_state(config, pool)
+    base, size = state.images.clone(), state.images[0].numel()
+    matrix = torch.randn(size, size, generator=torch.Generator().manual_seed(3)) / size**0.5
+    state.method = {TRANSFORM: matrix.clone(), BASE: base.clone()}
+    moments.begin(state.method, TRANSFORM, matrix)
+    state.images = (base.flatten(1) @ matrix).view_as(base)
+    images = state.images.clone()
+    loop_for("rfad")(setting, state, 1, None, guard_for(setting))
+    found = step_gradients(setting, setting.drawn.regressor, images, draw_batches(setting, None, 0, 0))
+    factors = (base.requires_grad_(), matrix.requires_grad_())
+    wanted = torch.autograd.grad(factors[0].flatten(1) @ factors[1], factors, found.images.flatten(1))
+    for name, own in zip((IMAGES, TRANSFORM), wanted, strict=True):
+        torch.testing.assert_close(state.method[moments.MEAN + name], 0.1 * own, rtol=1e-4, atol=1e-4 * float(own.abs().max()))
+
+
 @pytest.mark.parametrize("method", first_tier(BOTH, "frepo"))
 def test_twenty_steps_follow_the_stored_curve(few: Few, method: str) -> None:
     expected = json.loads((HERE / f"expected_{method}.json").read_text())
@@ -155,6 +195,20 @@ def test_the_margin_pulls_the_largest_label_apart_where_it_is_close() -> None:
     found = margin_gradient(labels.detach())
     torch.testing.assert_close(found[:2], wanted[:2])
     assert found[2].tolist() == pytest.approx([-1 / 3, 1 / 3, 0, 0]) and found[0].abs().sum() == 0.0
+
+
+def test_the_margin_counts_with_its_weight(few: Few) -> None:
+    """Of labels that are close, which those of the beginning are not: what the step follows differs by the gradient of the margin."""
+    labels, found = 0.01 * torch.randn(10, 10, generator=torch.Generator().manual_seed(1)), []
+    for weight in (0.0, 3.0):
+        config, pool = tiny("frepo", {"label_margin": weight}), few(6)
+        setting, state = assemble(config, pool), initial_state(config, pool)
+        state.method = {LABELS: labels.clone()}
+        loop_for("frepo")(setting, state, 1, None, guard_for(setting))
+        found.append(state.method[moments.MEAN + LABELS])
+    wanted = 0.1 * 3.0 * margin_gradient(labels)
+    torch.testing.assert_close(found[1] - found[0], wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
+    assert float(wanted.abs().max()) > 0.0
 
 
 @pytest.mark.parametrize(("distribution", "deviations"), [(lecun, (1.0, 0.0)), (gaussian_process, (2.0, 0.1))])

@@ -13,11 +13,13 @@ import pytest
 import torch
 from tiny_distillation import NARROW, Store, assert_follows, guard_for, spelled_out
 from tiny_reference import reference
+from torch import Tensor
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.artifacts.run_layout import IMAGES, RECORD, reselect_uri
 from bilp.artifacts.tables import ITE
+from bilp.causal.reference.oracle import meta_gradient
 from bilp.config import METHODS as METHOD_ENTRIES
 from bilp.config import DistillConfig, NetworkConfig, PipelineConfig, PruneConfig, ReselectConfig, TeacherConfig
 from bilp.config.methods.inversion import InversionConfig
@@ -32,6 +34,7 @@ from bilp.distill.soft_labels import divergence, read_soft_labels
 from bilp.distill.step import class_statistics
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.class_statistics import ClassStatistics
+from bilp.distill.step.held_out_loss import halves, held_out_directions
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.inversion_batches import batches_of
 from bilp.distill.step.inversion_pass import Shown, losses_and_gradients, packed
@@ -222,6 +225,36 @@ def test_effects_of_a_class_equal_their_definition(few: Few, teacher: StoredTeac
         assert float(slow.min()) > 0
 
 
+def test_signed_effects_of_a_class_are_components_of_effects_by_definition(few: Few, teacher: StoredTeacher) -> None:
+    """Along what the other half of the samples asks for, under the view of the class's first batch, which is drawn for reselections."""
+    config, pool = config_of("lpld", {"together": 2}, ipc=3), few(6)
+    setting = assemble(config, pool, teacher, ReselectConfig(beta=0.2, score="signed"))
+    images, half_of = initial_state(config, pool).images, halves(setting)
+    batches = [Batch(c, part, None, path=("round", 1, 0, k)) for c in (3, 4) for k, part in enumerate(pool.by_class[c].split(4))]
+    directions = held_out_directions(setting, images, half_of, *batches[0].path)
+
+    def gradient(c: int, ids: Tensor) -> Tensor:
+        """Of the distance of the images of a class from the statistics of these samples `[ipc, C, H, W]`."""
+        mean = setting.matching.real_mean(setting.network, pool.images(ids), torch.full((len(ids),), c))
+        parts = []
+        for batch in batches_of(setting):
+            if batch.class_index == c:
+                shown = (images[batch.rows], setting.class_labels(c, len(batch.rows)))
+                view = view_of(setting, batch, config.iterations, "reselect_view", "round", 1, 0, 0)
+                parts.append(meta_gradient(setting.matching, setting.network, mean, shown, view))
+        return torch.cat(parts)
+
+    wanted = []
+    for c in (3, 4):
+        ids, rows = pool.by_class[c], setting.rows(c)
+        effects = torch.stack([gradient(c, ids) - gradient(c, ids[ids != i]) for i in ids])
+        wanted.append((effects * directions[half_of[ids], rows]).flatten(1).sum(dim=1))
+    found = torch.cat([scored.values for scored in measure(setting, images, batches)])
+    along = torch.cat(wanted)
+    torch.testing.assert_close(found, along, rtol=2e-3, atol=2e-3 * float(along.abs().max()))
+    assert float(along.min()) < 0.0 < float(along.max())
+
+
 def test_statistics_are_the_same_whether_they_are_held_or_computed_again(
     few: Few, teacher: StoredTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +289,19 @@ def test_decisions_inside_a_round_change_the_statistics_that_are_wanted(few: Few
     assert not torch.equal(state.images, plain.images)
     if "mode" not in changes or changes["mode"] == "shrink":
         assert all(0.1 < record.dropped_share < 0.6 for record in records)
+
+
+@pytest.mark.parametrize("mode", ["refill", "weight"])
+def test_decisions_reach_the_statistics_wherever_a_round_is_cut(few: Few, teacher: StoredTeacher, mode: str) -> None:
+    config, pool = config_of("lpld", ipc=2, batch_real=64), few(12)
+    reselect, ends = ReselectConfig(beta=0.4, interval=2, threshold="quantile", mode=mode), []
+    for stops in ((4,), (2, 3, 4)):
+        state, pruner = initial_state(config, pool), AdaptivePruner(pool.dataset.train.labels, pool.classes, reselect)
+        for stop in stops:
+            setting = assemble(config, pool, teacher, reselect)  # another process knows no statistics of before
+            distill(setting, state, stop, pruner, guard_for(setting))
+        ends.append(encode_state(state))
+    assert ends[0] == ends[1]
 
 
 def test_a_killed_run_goes_on_in_another_process_to_the_same_bytes(store: Store, teacher: StoredTeacher, tmp_path: Path) -> None:

@@ -95,6 +95,21 @@ def test_real_images_are_counted_as_the_program_counts_them(share: float, ipc: i
     assert RealPartConfig(share=share).real(ipc) == real
 
 
+@pytest.mark.parametrize(("share", "ipc", "init"), [(0.25, 3, "real"), (0.6, 5, "real"), (0.3, 3, "noise")])
+def test_real_images_are_the_samples_that_they_are_said_to_be(few: Few, share: float, ipc: int, init: str) -> None:
+    config = spelled_out({"ipc": ipc, "init": init, "real_part": RealPartConfig(share=share)})
+    state = initial_state(config, few(7))
+    assert state.real is not None
+    assert wrong_in(state.real, state.images, state.labels, few(7).dataset) == ""
+    fixed = config.real_part.real(ipc)
+    assert (state.real.view(10, ipc) != DISTILLED).tolist() == [[False] * (ipc - fixed) + [True] * fixed] * 10
+    assert 0 < fixed != ipc - fixed
+
+
+def test_a_window_begins_at_whole_places() -> None:
+    assert [RealPartConfig(window=window).first(ipc) for window, ipc in ((0.5, 5), (0.29, 100), (0.0, 3), (1.7, 10))] == [2, 29, 0, 17]
+
+
 def test_a_window_is_the_hardest_less_those_skipped_and_its_hardest_stay_real(few: Few, store: Store) -> None:
     pool, size = few(12), len(store.dataset.train)
     started = initial_state(window_config(), pool, difficulty=by_number(size))

@@ -76,6 +76,20 @@ def test_a_probe_learns_as_a_linear_layer_on_features_and_the_encoder_stays(digi
     )
 
 
+def test_features_of_test_images_are_kept_for_one_encoder_and_one_way_of_showing_them(digits: Dataset, small: EvaluateConfig) -> None:
+    linear_probe._features.clear()
+    images, labels, another = digits.test.batch(torch.arange(9)), digits.test.labels[:9], build(NARROW, digits.shape, digits.classes)
+    initialize(another, generator(7, "encoder"))
+    one, other = linear_probe.Encoder(encoder(digits), "one"), linear_probe.Encoder(another.eval(), "other")
+    enlarged = small.model_copy(update={"test_enlarged": True})
+    for which, shown, config in ((one, images, small), (other, images, small), (one, images + 1.0, enlarged), (other, images, small)):
+        found = linear_probe.test_features(which, ImageSet.of_tensors(shown, labels), config, digits)
+        with torch.no_grad():
+            torch.testing.assert_close(found.images(torch.arange(9)).flatten(1), which.network.embed(shown))
+    assert len(linear_probe._features) == linear_probe.REMEMBERED
+    linear_probe._features.clear()
+
+
 def probed(small: EvaluateConfig, **changed: Any) -> EvaluateConfig:
     given = {"linear_probe": True, "networks": (NARROW,), "teacher": TINY, "optimizer": "adamw", "decay": "cosine", "epochs": 20}
     return small.model_copy(update={**given, **changed})

@@ -126,6 +126,13 @@ def test_experts_learn_what_the_curriculum_says(store: Store, tmp_path: Path) ->
             low, high = ((0, max(1, int(0.5 * count))), (0, count), (int(0.25 * count), count), (int(0.25 * count), count))[epoch]
             expected += own[low:high]
         assert samples(epoch).tolist() == expected
+    margins = criterion_scores(open_artifact(expert.parents["scores"], "score_summary"), "aum")  # of which low ones are hard
+    by_margin = samples_of(store.dataset, plan.ids, CURRICULUM.model_copy(update={"criterion": "aum"}), expert.parents["scores"])
+    expected = []
+    for c in range(10):
+        own = sorted((int(k) for k in plan.ids[labels[plan.ids] == c]), key=lambda k: (-margins[k], k))
+        expected += own[: max(1, int(0.5 * len(own)))]
+    assert by_margin(0).tolist() == expected
     again = list(train_epochs(store.dataset, plan.ids, config, NARROW, 0, samples=samples))
     buffer = ExpertBuffer(collect_experts(store.uri, store.selection, config, NARROW, root))
     for found, made in zip(buffer.parameters(0, 4), again[-1][0].parameters(), strict=True):

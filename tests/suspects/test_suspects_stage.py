@@ -18,10 +18,13 @@ from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SuspectsFacts
 from bilp.artifacts.run_layout import ITE_TABLE, RESELECT, reselect_uri
 from bilp.artifacts.tables import ITE
+from bilp.config import PruneConfig
+from bilp.config.suspects import SuspectsConfig
 from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.errors import ConfigError, MissingArtifact
+from bilp.pruning.prune import load_selection, prune
 from bilp.report.suspects import suspects
-from bilp.scoring.predictions import beside
+from bilp.scoring.predictions import beside, read_predictions
 from bilp.suspects.fates import adaptive_run
 from bilp.suspects.handing_out import hand_out
 from bilp.suspects.stage import CORRECTIONS, FILE, KIND, LIST, PAGE, SHEET, find_suspects, has_predictions
@@ -44,6 +47,26 @@ def found(data: bilp.Dataset) -> bilp.Suspects:
 @pytest.fixture(scope="module")
 def facts(found: bilp.Suspects) -> SuspectsFacts:
     return open_artifact(found.uri, KIND).stated(SuspectsFacts)
+
+
+def test_what_a_selection_keeps_keeps_its_label(found: bilp.Suspects, data: bilp.Dataset) -> None:
+    """With --relabel, corrections decide by themselves of samples that static pruning leaves out, and of no others."""
+    scores, root = open_artifact(found.uri, KIND).parents["scores"], str(data.root)
+    selection = prune(data.uri, scores, PruneConfig(criterion="aum", drop="low", keep=0.85), root)
+    kept = set(load_selection(selection).tolist())
+    predictions = open_artifact(beside(open_artifact(scores, "score_summary").parents["trial 0"]), "predictions")
+    last = read_predictions(predictions, data.opened.classes).predicted[-1]  # the one epoch of loss_converge
+    decided = []
+    for chosen in (None, selection):
+        artifact = open_artifact(find_suspects(data.uri, scores, SuspectsConfig(relabel=0.3), root, data.record_uri, chosen), KIND)
+        rows = list(csv.DictReader(io.StringIO(artifact.read(CORRECTIONS).decode())))
+        numbers = found.table.set_index("path")["sample_id"]
+        relabeled = {int(numbers[row["path"]]): row["new_label"] for row in rows if row["action"] == "relabel"}
+        assert relabeled == {k: data.opened.class_names[last[k]] for k in relabeled if last[k] != data.opened.train.labels[k]}
+        decided.append(set(relabeled))
+    whole, part = decided
+    assert part == whole - kept
+    assert 0 < len(part) < len(whole)
 
 
 def test_wrong_labels_come_first(found: bilp.Suspects, facts: SuspectsFacts) -> None:
