@@ -113,7 +113,7 @@ class Plan:
     @cached_property
     def reach(self) -> ReachTold:
         """How much of each class adaptive pruning can keep away."""
-        return told_reach(planned_runs(self.config), lambda run: pool_of(self.config, run, self.speed))
+        return told_reach(planned_runs(self.config), lambda run: pool_of(self.config, run.chosen, self.speed))
 
     @property
     def unknown(self) -> str:
