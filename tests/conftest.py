@@ -21,12 +21,13 @@ _home = tempfile.TemporaryDirectory(prefix="bilp-tests-", ignore_cleanup_errors=
 os.environ.update({"PREFECT_HOME": _home.name, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
 
 import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 from made_once import made_once  # noqa: E402
 
 pytest_plugins = ["fixtures_s3", "tiers"]
 
-settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
+# How long inputs take to draw depends on what else the machine does.
+settings.register_profile("reproducible", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reproducible")
 
 
