@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from bilp.artifacts.artifact import published_at
 from bilp.artifacts.manifest_file import MANIFEST
@@ -36,9 +35,6 @@ from tasks.run_display import tell
 from tasks.run_lines import tell_round
 from tasks.task import stage
 from tasks.ui_artifacts import show_accuracy, show_dropped, show_kept, show_link, show_source, show_synthetic
-
-if TYPE_CHECKING:
-    pass
 
 
 @stage("ingest {config.source}", steps.whole("ingest", "ingest {config.source}"), result_words.images)

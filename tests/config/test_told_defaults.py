@@ -31,7 +31,7 @@ CHOICES: list[dict[str, Any]] = [
     {"prune": {"per_class": False}},
     {"distill": {"iterations": 3}},
     {"distill": {"decode": {"factor": 1}}},
-    {"score": {"epochs": 2}},
+    {"score": {"epochs": 4}},
     {"ingest": {"resolution": 64}},
     {"evaluate": {"networks": [{"norm": "batch"}]}},
 ]

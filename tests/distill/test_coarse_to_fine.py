@@ -253,7 +253,7 @@ def test_what_cannot_go_on_says_why(few: Few, store: Store, teacher: StoredTeach
 
 
 def test_a_set_that_is_not_there_is_told_before_anything_is_scored(store: Store, tmp_path: Path) -> None:
-    given = {"dataset": "digits", "method": "ccfs", "ipc": 5, "distill": {"curriculum": {"start": f"{tmp_path}/nowhere"}}}
+    given = {"dataset": "digits", "method": "ccfs", "ipc": 5, "distill": {"coarse_to_fine": {"start": f"{tmp_path}/nowhere"}}}
     config = PipelineConfig.model_validate(given)
     for check in (check_fit, check_distillation):
         with pytest.raises(MissingArtifact, match="no complete synthetic at .*nowhere"):

@@ -60,6 +60,7 @@ def test_the_switches_are_choices_that_may_be_left_open() -> None:
         *("random_features.learn_labels", "regression.learn_labels", "regression.mirrored"),
     )
     others = ("ingest.label_noise.per_class", "score.keep_networks", "prune.per_class", "experts.curriculum.score.keep_networks")
+    others = (*others, "reselect.before_initialization")
     assert set(switches) == {*others, *(f"evaluate.{name}" for name in of_evaluation), *(f"distill.{name}" for name in of_methods)}
     for value in switches.values():
         assert value["anyOf"][0]["enum"] == ["yes", "no"], "the first kind is what an empty input shows"
