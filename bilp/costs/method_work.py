@@ -27,8 +27,8 @@ IN_TURN = 8.0
 """The same by autograd, which goes through the gradient's own graph; a step of training likewise."""
 BY_BOTH = 9.0
 """A step of training, differentiated by images and by weights."""
-ALONG = 6.7
-"""The derivatives of losses along a direction of the weights."""
+ALONG = 3.8
+"""The derivatives of losses along a direction of the weights, once their gradient is there."""
 GRAPH_MAPS = 3
 """Values that the graph of a differentiable step of training keeps for each value of the network's maps, at most."""
 GRAPH_PARAMETERS = 4
@@ -114,9 +114,10 @@ def query_effect(distill: DistillConfig, reselect: ReselectConfig, samples: int,
     trained = settings.steps * classes * min(settings.per_class, distill.ipc)
     once = trained * (BY_BOTH - TRAINING + TRAINING / TOGETHER_BACK)
     signed = RESELECT_SCORES[reselect.score].signed
-    directions = 2 if signed else reselect.directions
-    if signed or (estimator.sketches and (not estimator.exact_where_better or prefers_sketch(samples, directions))):
-        return directions * (once / samples + ALONG)
+    if signed:  # along two directions, one after the other
+        return 2 * (once / samples + TRAINING + ALONG)
+    if estimator.sketches and (not estimator.exact_where_better or prefers_sketch(samples, reselect.directions)):
+        return reselect.directions * (once / samples + ALONG) + TRAINING  # one gradient serves all directions
     return 2 * TRAINING + once
 
 

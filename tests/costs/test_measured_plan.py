@@ -44,7 +44,7 @@ SHORT: dict[str, dict[str, Any]] = {
 def settings(method: str) -> PipelineConfig:
     network = {**NETWORK, "pooling": "max"}  # pooling by averages is a product of matrices on a CPU
     distill = {"iterations": 40, "rounds": 2, "batch_real": 32, "network": network, "outer_loops": 4} | SHORT.get(method, {})
-    score = {"trials": 2, "epochs": 3, "network": network, "gradient_norm": "off"}
+    score = {"trials": 2, "epochs": 4, "network": network, "gradient_norm": "off"}
     evaluate = {"networks": [network], "seeds": 3, "epochs": 20, "full_epochs": 2, "teacher": {"network": network}}
     return small_config(
         method=method, distill=distill, score=score, evaluate=evaluate, experts={"count": 2, "epochs": 50}, arms=["unpruned", "bilp"]

@@ -87,8 +87,8 @@ def _values(cell: Cell) -> dict[str, Any]:
     rules: dict[str, Any] = {"distill": distill, "ingest": {"whitening": "zca" if cell.dataset == "cifar10" else "none"}}
     if cell.small:  # as for MTT
         trajectory = {"steps": 20, "expert_epochs": 2, "max_start": 6, "step_rate": 1e-4, "step_size": 0.05}
-        distill |= {"iterations": 100, "learning_rate": 10.0, "trajectory": trajectory}
-        distill["hallucinators"] = {"count": count, "learning_rate": 1.0}
+        distill |= {"iterations": 100, "learning_rate": 1.0, "trajectory": trajectory}
+        distill["hallucinators"] = {"count": count, "learning_rate": 0.1}
         rules["experts"] = {"count": 4, "epochs": 12, "batch_size": 64, "learning_rate": 0.05}
     return rules
 
