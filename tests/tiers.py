@@ -68,6 +68,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.get_closest_marker("service") is None, item.get_closest_marker("slow") is None))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The files of a process, where several share the tests: all that share a service go to one of them.
+
+    A server and its workers take minutes of computing before they answer, and part of a core as long as they wait.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneService(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return SERVICES if SERVICES in nodeid.partition("::")[0].split("/") else str(super()._split_scope(nodeid))
+
+    return OneService(config, log)
+
+
 def _needs_service(item: pytest.Item) -> bool:
     return SERVICES in _folders(item.path) or "service" in getattr(item, "fixturenames", ())
 

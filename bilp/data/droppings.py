@@ -45,8 +45,10 @@ NO_IMAGE_NAMES = frozenset(("readme", "license", "licence", "makefile", "checksu
 
 def is_dropping(name: str) -> bool:
     """Whether a file or directory of this name is no part of the data: hidden, or left there by a system."""
+    if name[:1] == ".":
+        return True
     small = name.lower()
-    return name.startswith(".") or small in NAMES or small.endswith(ENDINGS)
+    return small in NAMES or small.endswith(ENDINGS)
 
 
 def kind(name: str) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from bilp.data.droppings import is_dropping, kind
@@ -29,11 +30,10 @@ IRREGULAR = "a device, pipe or socket, not a file"
 """The problem of what is not even opened: reading might never end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file: path relative to the listed root with forward slashes, size in bytes, stamp, and why it cannot be read, if known.
 
-    The path is what the file system says: bytes that are no UTF-8 are in it as surrogates.
+    The path is what the file system says: bytes that are no UTF-8 are in it as surrogates. A tuple, because there may be millions.
     """
 
     path: str

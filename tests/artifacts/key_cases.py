@@ -313,6 +313,7 @@ def runs(world: World) -> dict[str, Case]:
             read_anyway=frozenset(READ_OF_RUNS),
             given={f"distill.linear.{name}": str(world.folder / f"other {name}") for name in ("weights", "features")}
             | {"distill.linear.encoder": "resnet18"},
+            about="distill.linear.*",
         ),
         "mtt": Case(
             Run(distill=imitating, reselect=ReselectConfig(beta=0.0)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from key_cases import TOGETHER
 from key_settings import (
     Case,
     Cell,
@@ -180,6 +181,7 @@ OWN: dict[str, Any] = {
     "config.distill.linear.encoder": "resnet34",
     "config.distill.linear.weights": "other.safetensors",
     "config.distill.linear.features": "other.parquet",
+    **{f"config.experts.{name.removeprefix('config.')}": value for name, value in TOGETHER.items()},
     "config.evaluate.encoder.name": "resnet34",
     "config.evaluate.encoder.weights": "other.safetensors",
 }
@@ -240,6 +242,15 @@ PIPELINES = {
     "an encoder of one's own": ENCODED,
     "drawn labels": _noisy(kind="symmetric", share=0.2),
     "labels of a file": _noisy(kind="file", file="labels.csv"),
+    "a real part": PipelineConfig.model_validate(
+        {
+            "dataset": "digits",
+            "method": "selmatch",
+            "ipc": 4,
+            "arms": ["unpruned"],
+            "distill": {"real_part": {"share": 0.25, "window": 0.5}},
+        }
+    ),
 }
 
 

@@ -118,6 +118,8 @@ class Case:
     read_anyway: frozenset[str] = frozenset()
     single: frozenset[str] = frozenset()
     """Settings that the method of this case takes one value of."""
+    about: str = "*"
+    """Pattern of the settings that are changed here, where the other cases change the rest and a call takes long."""
     given: Mapping[str, Any] = field(default_factory=dict)
     before: Call | None = None
     """What has to be there before the stage can compute."""

@@ -24,7 +24,7 @@ import bilp
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import DatasetFacts
 from bilp.config import PipelineConfig
-from bilp.config.base import Frozen
+from bilp.config.base import Frozen, unused
 from bilp.data.store import Dataset, Split
 from bilp.registry import EntryName, Plugin, Registry
 from bilp.storage import local
@@ -79,6 +79,14 @@ def values(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, BaseModel,
             yield from values(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", model, name
+
+
+def is_unused(model: BaseModel, path: str) -> bool:
+    """Whether a setting is left out of what is recorded, alone or with the model that it is in: added later, and at its default."""
+    left: Any = unused(model)
+    for name in path.split("."):
+        left = left is True or (left.get(name, {}) if isinstance(left, dict) else {})
+    return left is True
 
 
 PATTERNS = {"checksum": "0" * 64}

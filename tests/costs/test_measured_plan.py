@@ -47,7 +47,13 @@ def settings(method: str) -> PipelineConfig:
     score = {"trials": 2, "epochs": 4, "network": network, "gradient_norm": "off"}
     evaluate = {"networks": [network], "seeds": 3, "epochs": 20, "full_epochs": 2, "teacher": {"network": network}}
     return small_config(
-        method=method, distill=distill, score=score, evaluate=evaluate, experts={"count": 2, "epochs": 50}, arms=["unpruned", "bilp"]
+        method=method,
+        distill=distill,
+        reselect={"candidates_per_class": 40, "directions": 12},
+        score=score,
+        evaluate=evaluate,
+        experts={"count": 2, "epochs": 50},
+        arms=["unpruned", "bilp"],
     )
 
 

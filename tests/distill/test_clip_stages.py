@@ -119,8 +119,10 @@ def test_every_method_takes_clips(name: str, tmp_path: Path) -> None:
     distill |= {"decode": {"factor": 2}} if method.decodes else {}
     distill |= {"characteristic": {"frequencies": 32, "pretrained": {"networks": 2, "epochs": 2}}} if name == "ncfm" else {}
     distill |= {"memories": {"steps": 2}} if name == "linba" else {}
+    distill |= {"learning_rate": 0.01, "hallucinators": {"learning_rate": 1e-3}} if name == "haba" else {}
     arm = "bilp" if method.adaptive else "unpruned"
-    config = config_of(hold(arrays), FRAME_MEAN, method=name, keep=1.0, arms=[arm], distill=distill, beta=0.2 if method.adaptive else 0.0)
+    beta, score = 0.2 if method.adaptive else 0.0, {"trials": 1, "epochs": 4, "init_epochs": 2, "network": FRAME_MEAN}
+    config = config_of(hold(arrays), FRAME_MEAN, method=name, keep=1.0, arms=[arm], distill=distill, beta=beta, score=score)
     dataset = dataset_of(read_source(config.ingest, root), config.ingest)
     experts = None
     if method.needs_experts:

@@ -81,7 +81,8 @@ def test_a_round_that_another_process_finishes(
     if work is distill_round:
         reselect_round(run_uri, 3)
     meanwhile(rounds, name, lambda: go_on(run_uri, 3))
-    monkeypatch.setattr(rounds, "initial_state", pytest.fail)  # or everything from the first round on would be computed again
+    for first in ("first_state", "starting_state"):  # or everything from the first round on would be computed again
+        monkeypatch.setattr(rounds, first, pytest.fail)
     work(run_uri, 3)
     go_on(run_uri, 4)
     for number in range(1, 5):

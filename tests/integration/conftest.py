@@ -11,6 +11,9 @@ from prefect_database import another_home
 
 from drill.rehearsal import SMALL, Service, finished_artifacts
 
+ROOM = Path(__file__).parent
+_started: list[Service] = []
+
 
 @pytest.fixture(autouse=True)
 def _prefect(prefect_home: Path) -> None:
@@ -36,9 +39,14 @@ def service(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterato
     another_home(template, folder / "home")
     # Schedules are looked at every minute otherwise.
     service = Service(folder, str(folder / "store"), PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="5")
-    try:
-        service.start_server()
-        service.start_workers()
-        yield service
-    finally:
-        service.stop()
+    _started.append(service)
+    service.start_server()
+    service.start_workers()
+    yield service
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The service ends with the last test of this room: waiting, it would take a third of a core from all tests after it."""
+    if nextitem is None or ROOM not in nextitem.path.parents:
+        while _started:
+            _started.pop().stop()

@@ -73,8 +73,10 @@ class Gathered:
     def _add(self, class_id: str, file: str, stem: str, origin: str, numbers: tuple[int, int, int], row_group: int) -> None:
         self._codes.append(self._classes.setdefault(class_id, len(self._classes)))
         self._places.append(self._files.setdefault(file, len(self._files)))
-        for column, number in zip(self._numbers, numbers, strict=True):
-            column.append(number)
+        offsets, lengths, rows = self._numbers
+        offsets.append(numbers[0])
+        lengths.append(numbers[1])
+        rows.append(numbers[2])
         self._groups.append(row_group)
         self._stems.append(stem)
         self._origins.append(origin or file)

@@ -28,7 +28,7 @@ OfPath = Callable[[str], tuple[str | None, str]]
 
 def is_hub_copy(view: View) -> bool:
     """Whether there are Parquet files in the top levels."""
-    return any(is_parquet(entry.path) for entry in view.listing.files if entry.path.count("/") <= 2)
+    return any(is_parquet(entry.path) and entry.path.count("/") <= 2 for entry in view.listing.files)
 
 
 def read_hub_copy(view: View, order: Sequence[str], of_path: OfPath) -> Found:

@@ -49,6 +49,10 @@ class PublicSet:
 
     def signature(self) -> str:
         """Digest of every file's path, size and stamp, of what lies elsewhere and counts, and of the classes that a file asks for."""
+        return self._signature
+
+    @cached_property
+    def _signature(self) -> str:
         asked = self._asked
         more = hashlib.sha256("\n".join(asked.names).encode(errors="surrogateescape")).hexdigest()
         return digest(self._view, self.name, (more, *self._elsewhere(self._view)))

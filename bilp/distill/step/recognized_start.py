@@ -20,6 +20,7 @@ from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.expert_answers import AT_ONCE, ExpertAnswers
+from bilp.nets.arithmetic import arithmetic
 
 
 def recognized(
@@ -36,7 +37,8 @@ def recognized(
     """
     wanted = config.ipc * config.decode.factor**2
     answers = ExpertAnswers(experts, config.network, pool.dataset.shape, pool.classes, device)
-    return [_first_recognized(answers, pool, c, order, wanted) for c, order in orders.items()]
+    with arithmetic(config.gpu, device):
+        return [_first_recognized(answers, pool, c, order, wanted) for c, order in orders.items()]
 
 
 def _first_recognized(answers: ExpertAnswers, pool: RealPool, class_index: int, order: Tensor, wanted: int) -> Tensor:

@@ -28,7 +28,7 @@ _NAMES = re.compile(r"(?:.*/)?(?:(?P<train>train_data_batch_(?P<number>\d+))|val
 
 def is_downsampled(view: View) -> bool:
     """Whether the batches are there, by their names."""
-    return any(_NAMES.fullmatch(entry.path) for entry in view.listing.files if entry.path.count("/") < 2)
+    return any(entry.path.count("/") < 2 and _NAMES.fullmatch(entry.path) for entry in view.listing.files)
 
 
 def read_downsampled(view: View) -> dict[SplitName, Gathered]:

@@ -68,7 +68,8 @@ class Part:
 
 def is_parquet(path: str) -> bool:
     """Whether a path ends as those of Parquet files do."""
-    return re.search(_SUFFIX.pattern + "$", path, re.IGNORECASE) is not None
+    _, dot, suffix = path.rpartition(".")
+    return dot == "." and suffix.lower() in ("parquet", "parq", "pq")
 
 
 def parse(entry: Entry) -> Part:
