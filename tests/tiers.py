@@ -17,6 +17,8 @@ SLOW = ("fuzz", "s3")
 """Folders that are of the second tier as a whole: thousands of changed inputs, an object storage server."""
 SLOW_FILE = re.compile(r"^pytestmark = .*\bpytest\.mark\.(slow|service)\b", re.MULTILINE)
 """What marks a file as a whole."""
+LONGEST = "test_readme.py"
+"""The file that takes longest by far, for its tests follow each other: it begins first, or the other processes would wait for it."""
 FIRST_ON_S3 = "storage"
 """The folder whose tests on S3 are of the first tier: the operations themselves. What others do with them there is of the second."""
 FIRST_TIER = "not service and not slow"
@@ -65,7 +67,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folders = _folders(item.path)
         if not folders.isdisjoint(SLOW) or (item.get_closest_marker("s3") and FIRST_ON_S3 not in folders):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: (item.get_closest_marker("service") is None, item.get_closest_marker("slow") is None))
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("service") is None,
+            item.get_closest_marker("slow") is None,
+            item.path.name != LONGEST,
+        )
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -88,7 +88,8 @@ def test_every_stage_takes_clips(name: str, method: str, tmp_path: Path) -> None
     page = objects.read(made.page()).decode()
     assert f"24 training clips and 12 test clips of 4 classes, 4 frames of {side} x {side} pixels, color" in page
     assert 'style="--frames:4"' in page and "Every sample is a clip" in page
-    _goes_on_to_the_same_bytes(made, tmp_path)
+    if (name, method) != ("convnet3d", "dc"):  # a minute, and nothing that the other three do not meet
+        _goes_on_to_the_same_bytes(made, tmp_path)
 
 
 def _goes_on_to_the_same_bytes(made: Outcome, tmp_path: Path) -> None:
@@ -119,6 +120,7 @@ def test_every_method_takes_clips(name: str, tmp_path: Path) -> None:
     distill |= {"decode": {"factor": 2}} if method.decodes else {}
     distill |= {"characteristic": {"frequencies": 32, "pretrained": {"networks": 2, "epochs": 2}}} if name == "ncfm" else {}
     distill |= {"memories": {"steps": 2}} if name == "linba" else {}
+    distill |= {"alignment": {"most_steps": 2, "most_epochs": 1, "measured_per_class": 4}} if name == "cafe" else {}
     distill |= {"learning_rate": 0.01, "hallucinators": {"learning_rate": 1e-3}} if name == "haba" else {}
     arm = "bilp" if method.adaptive else "unpruned"
     beta, score = 0.2 if method.adaptive else 0.0, {"trials": 1, "epochs": 4, "init_epochs": 2, "network": FRAME_MEAN}

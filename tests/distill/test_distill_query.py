@@ -209,7 +209,9 @@ def test_a_run_with_both_levels_is_stored_as_its_memories(store: Store, tmp_path
     config = linba(batch_real=8)
     ends = []
     for root in ("one", "two"):
-        run = start_run(store.uri, few, config, ReselectConfig(beta=0.3, threshold="quantile", **reselect), str(tmp_path / root))
+        run = start_run(
+            store.uri, few, config, ReselectConfig(beta=0.3, threshold="quantile", directions=12, **reselect), str(tmp_path / root)
+        )
         if root == "two":
             killed.until_killed(killed.distill, run, 2, 1)
         for number in (1, 2):
