@@ -29,9 +29,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "arms": ["unpruned", "static", "random_pruning", "direct"],
         "evaluate": {**SHORT["evaluate"], "baselines": ["random", "random_kept"]},
     },
-    "shards": {"method": "dm", "distill": {**SHORT["distill"], "shards": 2}},
-    "experts": {
+    "shards, and whitened images": {"method": "dm", "ingest": {"whitening": "zca"}, "distill": {**SHORT["distill"], "shards": 2}},
+    "experts, and no scores": {
         "method": "mtt",
+        "prune": {"criterion": "random"},
         "experts": {"count": 1, "epochs": 2},
         "distill": {"iterations": 1, "rounds": 1, "network": NARROW, "trajectory": {"steps": 1, "expert_epochs": 1, "max_start": 1}},
     },
@@ -42,8 +43,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "a teacher, and scores of robustness": {
         "evaluate": {**SHORT["evaluate"], "labels": "soft", "robustness": True, "baselines": ["random", "herding"]},
     },
-    "no scores": {"prune": {"criterion": "random"}},
-    "whitened images": {"ingest": {"whitening": "zca"}},
 }
 
 

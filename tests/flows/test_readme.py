@@ -6,7 +6,8 @@ The program is that of the wheel, found by the PATH that the page tells of. What
 * `bilp server` and `bilp worker` are asked for their help (`integration/test_wheel.py` starts them);
 * where images would be downloaded or come from S3, commands explain their settings instead, and of Python the imports are carried out;
 * pipelines on local images are made short by further options, so that a page takes minutes;
-* KEY and OTHER stand for keys of what was made before.
+* KEY and OTHER stand for keys of what was made before;
+* but for the first, programs share one server: each would start its own, which takes longer than what most of them do.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import shlex
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from tiny_pipeline import REPOSITORY, TINY, options
 
 from bilp.config.recipes import read_recipe
 from flows.commands.table import COMMANDS
+from flows.local import server as local_server
 
 README = list(blocks((REPOSITORY / "README.md").read_text(encoding="utf-8")))
 USERS = (
@@ -134,7 +137,7 @@ def is_far(words: list[str]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Reader:
+def reader(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Reader]:
     """With a folder of photos, and two runs that were made before."""
     folder = tmp_path_factory.mktemp("reader")
     generator = np.random.default_rng(0)
@@ -147,8 +150,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Reader:
                 Image.fromarray(pixels).save(place / f"{number}.jpg")
     made = Reader(folder, install(tmp_path_factory.mktemp("installed")), another_home(template, folder / "home"))
     made.bilp(["run", "--dataset", "digits"])
-    made.bilp(["run", "--dataset", "folder", "--ingest.uri", "photos/"])
-    return made
+    home, login = another_home(template, folder / "server"), "reader:of-the-pages"
+    server = local_server.start(plain(PREFECT_HOME=str(home), PREFECT_SERVER_API_AUTH_STRING=login))
+    try:
+        made.variables |= {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": login}
+        made.bilp(["run", "--dataset", "folder", "--ingest.uri", "photos/"])
+        yield made
+    finally:
+        server.stop()
 
 
 @pytest.mark.slow
