@@ -15,6 +15,7 @@ from bilp.storage import objects
 
 FINGERPRINT = "f" * 16
 SETTINGS: Mapping[str, Any] = {"networks": [{"name": "convnet"}], "seeds": 2, "epochs": 3, "seed": 0}
+TEACHER: Mapping[str, Any] = {"network": {"name": "convnet"}, "epochs": 3}
 DATASET = f"datasets/flowers/{FINGERPRINT}"
 
 
@@ -46,11 +47,26 @@ class Store:
         """Places of all manifests and records that are there."""
         return {name.rpartition("/")[0] for name in objects.listing(self.root) if name.endswith(("_manifest.json", RECORD))}
 
-    def run(self, name: str, selection: str, finished: bool = True) -> str:
+    def teacher(self, name: str, selection: str | None = None) -> str:
+        """A teacher of a selection, or of all samples; its place."""
+        facts = {"dataset": FINGERPRINT, **({} if selection is None else {"selection": selection.rpartition("/")[2]})}
+        parents = [DATASET, *([] if selection is None else [selection])]
+        return self.put(f"teachers/{key(f'teacher {name}')}", "teacher", parents, config={"teacher": TEACHER, "seed": 0}, facts=facts)
+
+    def run(self, name: str, selection: str, finished: bool = True, teacher: str | None = None) -> str:
         """A run with a round and, if it is finished, a synthetic set; its place."""
         place = f"runs/{key(name)}"
-        record = {"version": 2, "key": key(name), "dataset": DATASET, "selection": selection, "experts": None, "distill": {}}
+        record: dict[str, Any] = {
+            "version": 2,
+            "key": key(name),
+            "dataset": DATASET,
+            "selection": selection,
+            "experts": None,
+            "distill": {},
+        }
         record["parents"] = {"dataset": FINGERPRINT, "selection": selection.rpartition("/")[2]}
+        if teacher is not None:
+            record["teacher"], record["parents"]["teacher"] = teacher, teacher.rpartition("/")[2]
         objects.write(self.uri(f"{place}/{RECORD}"), json.dumps(record).encode())
         self.put(f"{place}/rounds/0001", "round", [place, DATASET, selection])
         self.put(f"{place}/rounds/0001/reselect", "reselect", [place, DATASET, selection])
@@ -58,13 +74,14 @@ class Store:
             self.put(f"{place}/synthetic", "synthetic", [place, DATASET, selection])
         return place
 
-    def evaluation(self, name: str, synthetic: str | None = None) -> str:
-        """An evaluation with its trainings; its place."""
+    def evaluation(self, name: str, synthetic: str | None = None, taught: bool = False) -> str:
+        """An evaluation with its trainings, which a teacher of all samples may have `taught`; its place."""
         subject = {"synthetic": key(name)} if synthetic else {"real": "full"}
         facts = {"arm": name, "experiment": 0, "dataset": FINGERPRINT, "networks": ["convnet"], **subject}
         parents = [DATASET, *([synthetic] if synthetic else [])]
         self.trainings(subject)
-        return self.put(f"evaluations/{key(f'evaluation {name}')}", "evaluation", parents, config=SETTINGS, facts=facts)
+        config = {**SETTINGS, "teacher": TEACHER} if taught else SETTINGS
+        return self.put(f"evaluations/{key(f'evaluation {name}')}", "evaluation", parents, config=config, facts=facts)
 
     def trainings(self, subject: Mapping[str, Any]) -> str:
         """Finished trainings; the place of their folder."""
@@ -86,7 +103,7 @@ def make_store(root: str) -> Store:
     full = store.evaluation("full")
     for name in ("first", "second"):
         selection = store.put(f"selections/{key(f'selection {name}')}", "selection", [DATASET, scores])
-        run = store.run(name, selection)
+        run = store.run(name, selection, teacher=store.teacher(name, selection))
         evaluation = store.evaluation(name, f"{run}/synthetic")
         store.put(f"reports/{key(f'report {name}')}", "report", [DATASET, scores, selection, f"{run}/synthetic", full, evaluation])
     return store

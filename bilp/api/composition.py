@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from bilp.api.workspace import Place
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import METHODS, EvaluateConfig, PipelineConfig, PruneConfig, ScoreConfig
-from bilp.config.arms import PlannedRun, needs_experts, needs_scores, needs_teacher, teacher_learns
+from bilp.config.arms import PlannedRun, needs_scores, needs_teacher, teacher_learns
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.config.rules import RULES
 from bilp.config.suspects import SuspectsConfig
@@ -97,11 +97,15 @@ def pruned(dataset_uri: str, scores_uri: str | None, config: PruneConfig, at: Pl
 
 
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
-    """Everything that a run of the plan lacks; its URI. `selection_uri` holds the samples that take part, None is all of them."""
+    """Everything that a run of the plan lacks; its URI. `selection_uri` holds the samples that take part, None is all of them.
+
+    The method is the run's own: that of a search's proxies is often another than the configuration's.
+    """
     check_beforehand(real_pool(open_dataset(dataset_uri), selection_uri), run.distill, run.reselect)
-    experts = _experts(config, dataset_uri, selection_uri, at) if needs_experts(config) else None
+    method = METHODS[run.distill.method]
+    experts = _experts(config, dataset_uri, selection_uri, at) if method.needs_experts else None
     teacher = None
-    if METHODS[config.method].needs_teacher:
+    if method.needs_teacher:
         learned = selection_uri if teacher_learns(config, run.chosen) == run.chosen else None
         teacher = _teacher(dataset_uri, config.evaluate, at, learned)
     ranking = _ranking(config, dataset_uri, at) if run.distill.ranks else None

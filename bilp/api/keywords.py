@@ -79,7 +79,10 @@ def for_images(given: Given, ingested: IngestConfig) -> PipelineConfig:
 
 
 def found_numbers(given: Given, found: PipelineConfig) -> dict[str, Any]:
-    """`given` with the numbers that a search found in the place of its word, in dials and in groups."""
+    """`given` with the numbers that a search found in the place of its word, in dials and in groups.
+
+    Where it found that adaptive pruning had better be off, so is a first decision, which a typed beta of 0 would be refused with.
+    """
     keep, reselect = found.prune.keep, found.reselect
     numbers: dict[tuple[str, ...], Any] = {
         ("keep",): keep,
@@ -94,6 +97,8 @@ def found_numbers(given: Given, found: PipelineConfig) -> dict[str, Any]:
         within = changed.get(groups[0], {}) if groups else changed
         if is_search(within.get(name)):
             changed = merge(changed, {groups[0]: {name: number}} if groups else {name: number})
+    if reselect.beta == 0.0 and changed.get("reselect", {}).get("before_initialization"):
+        changed = merge(changed, {"reselect": {"before_initialization": False}})
     return changed
 
 

@@ -145,10 +145,10 @@ def pruning_note(config: PipelineConfig) -> str:
 
 
 def _static_note(config: PipelineConfig) -> str:
-    """No iteration looks at a real sample, and none is an initial image."""
+    """No iteration looks at a real sample, none is an initial image, and no teacher learned what an arm keeps."""
     method, distill = METHODS[config.method], config.distill
-    teachers = {teacher_learns(config, run.chosen) for run in planned_runs(config)}
-    if method.looked_at(distill) or distill.init != "noise" or len(teachers) > 1 or not any(ARMS[arm].compared for arm in config.arms):
+    taught = {teacher_learns(config, run.chosen) for run in planned_runs(config)} != {Chosen(ALL_SAMPLES)}
+    if method.looked_at(distill) or distill.init != "noise" or taught or not any(ARMS[arm].compared for arm in config.arms):
         return ""
     return (
         f"No choice of real images changes a set of method {method.name} that begins with noise, as all arms have one teacher: the "

@@ -186,9 +186,14 @@ class PipelineConfig(Frozen):
         return copy
 
     def with_found(self, values: Mapping[str, Any], origin: str) -> Self:
-        """These settings with numbers in the place of words, by dotted path, which came from `origin`; dials follow."""
+        """These settings with numbers in the place of words, by dotted path, which came from `origin`; dials follow.
+
+        With a beta of 0 nothing is decided, and so nothing before the initial images, whatever was asked for while it was a word.
+        """
         dials = {paths[0]: dial for dial, paths in DIAL_PATHS.items()}
         changed = {**values} | {dials[path]: value for path, value in values.items() if path in dials}
+        if values.get("reselect.beta") == 0.0 and self.reselect.before_initialization:
+            changed["reselect.before_initialization"] = False
         update: dict[str, Any] = {path: value for path, value in changed.items() if "." not in path}
         for path, value in changed.items():
             stage, _, name = path.partition(".")

@@ -21,9 +21,9 @@ from bilp.training.training_schedule import Schedule
 
 
 def evaluation_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
-    """Trainings on every synthetic set and baseline; those of teachers first, if there are any."""
+    """Trainings on every synthetic set and baseline; those of teachers first, if any are trained here."""
     evaluate, units = evaluation_of(config), list[Unit]()
-    for learned in samples_of_teachers(config):
+    for learned in () if evaluate.teacher.supplied else samples_of_teachers(config):
         teacher, samples = evaluate.teacher, int(pool_of(config, learned, speed).sum())
         works = [Work("trained", teacher.epochs * samples, TRAINING, stored=True)]
         network, kind = speed.network(teacher.network), kind_of(teacher.network)

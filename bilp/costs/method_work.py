@@ -14,6 +14,7 @@ from bilp.causal.query_effects import prefers_sketch
 from bilp.config import DistillConfig, ReselectConfig
 from bilp.config.estimators import ESTIMATORS
 from bilp.config.reselect import RESELECT_SCORES
+from bilp.costs.effects_work import HALVES
 from bilp.costs.iteration import Iteration, batch_sizes
 from bilp.costs.work import FORWARD, IMAGES, TRAINING, Work
 from bilp.distill.step.representatives import MOST_CLUSTERED
@@ -114,10 +115,9 @@ def query_effect(distill: DistillConfig, reselect: ReselectConfig, samples: int,
     trained = settings.steps * classes * min(settings.per_class, distill.ipc)
     once = trained * (BY_BOTH - TRAINING + TRAINING / TOGETHER_BACK)
     signed = RESELECT_SCORES[reselect.score].signed
-    if signed:  # along two directions, one after the other
-        return 2 * (once / samples + TRAINING + ALONG)
-    if estimator.sketches and (not estimator.exact_where_better or prefers_sketch(samples, reselect.directions)):
-        return reselect.directions * (once / samples + ALONG) + TRAINING  # one gradient serves all directions
+    if signed or (estimator.sketches and (not estimator.exact_where_better or prefers_sketch(samples, reselect.directions))):
+        directions = HALVES if signed else reselect.directions
+        return directions * (once / samples + ALONG) + TRAINING  # one gradient serves all directions
     return 2 * TRAINING + once
 
 

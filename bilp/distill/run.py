@@ -76,11 +76,11 @@ def start_run(
 ) -> str:
     """Register a run below `root` and return its URI; the same run registered before is validated and returned.
 
-    Some methods imitate the experts of a buffer, which must have learned exactly the samples of this run. Others ask a teacher, which
-    must have learned the whole train split of its data set, or how hard the real samples are.
+    Some methods imitate the experts of a buffer, which must have learned exactly the samples of this run. Others ask a teacher of the
+    same data set, which must have learned what `distill.teacher_samples` says of it, if that is set, or how hard the real samples are.
     Raises ConfigError if a class has too few samples left for `distill` and `reselect`, the images do not fit the
     network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtifact and
-    IncompatibleArtifact if dataset, selection or experts are not there or do not belong together.
+    IncompatibleArtifact if dataset, selection, experts or teacher are not there or do not belong together.
 
     Args:
         dataset_uri: the ingested data set.
@@ -140,7 +140,10 @@ def _ranked(dataset: Dataset, ranking_uri: str | None) -> dict[str, str]:
 
 
 def _trained(distill: DistillConfig, parents: Mapping[str, str], experts_uri: str | None, teacher_uri: str | None) -> dict[str, str]:
-    """Keys of the experts and of the teacher, if there are any, which must be of the run's samples."""
+    """Keys of the experts, which must be of the run's samples, and of the teacher, of its data set, if there are any.
+
+    What the teacher learned of that is checked where the settings name it.
+    """
     keys = {}
     if experts_uri is not None:
         experts = ExpertBuffer(experts_uri)
@@ -149,6 +152,8 @@ def _trained(distill: DistillConfig, parents: Mapping[str, str], experts_uri: st
     if teacher_uri is not None:
         teacher = StoredTeacher(teacher_uri)
         teacher.require(parents["dataset"])
+        if distill.teacher_samples is not None:
+            teacher.require_samples(parents.get("selection") if distill.pruned_teacher else None)
         if told := untaught(distill.method, teacher.config):
             raise ConfigError(f"{told} (the teacher at {teacher_uri})")
         keys["teacher"] = teacher.key

@@ -147,8 +147,10 @@ def _taught_by(evaluation: Item, teacher: Item) -> bool:
     facts, settings = evaluation.recorded("facts"), evaluation.recorded("config")
     if facts.get("teacher") == teacher.place.rpartition("/")[2]:
         return True
-    asked, made = settings.get("teacher"), teacher.recorded("config")
-    if not isinstance(asked, dict) or facts.get("dataset") != teacher.recorded("facts").get("dataset"):
+    asked, made, learned = settings.get("teacher"), teacher.recorded("config"), teacher.recorded("facts")
+    if not isinstance(asked, dict) or facts.get("dataset") != learned.get("dataset"):
+        return False
+    if learned.get("selection") is not None:  # of a run: evaluations ask one that learned all samples
         return False
     if asked.get("checksum") is not None:
         return bool(asked["checksum"] == made.get("supplied"))

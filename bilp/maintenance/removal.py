@@ -31,8 +31,8 @@ from bilp.storage import objects
 # What needs others stands before them; of a kind the deeper place is removed first.
 ORDER = (
     *(HALF, "study", "study_part", "report", "suspects", "critical", "search", "reproduction", "robustness", "evaluation", TRAININGS),
-    *("synthetic", "reselect", "round_state", "round", RUN, "pretrained_network", "expert_buffer", "expert", "selection", "score_summary"),
-    *("score_growth", "score_trial", "predictions", "trial_networks", "teacher", "source", "truth", "dataset"),
+    *("synthetic", "reselect", "round_state", "round", RUN, "pretrained_network", "expert_buffer", "expert", "teacher", "selection"),
+    *("score_summary", "score_growth", "score_trial", "predictions", "trial_networks", "source", "truth", "dataset"),
     *("ingest_part", "ingest_plan"),
 )
 

@@ -13,7 +13,7 @@ from bilp.artifacts import tables
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
 from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, ReselectFacts, RoundFacts, TeacherFacts
 from bilp.artifacts.run_layout import CHECKPOINT, RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
-from bilp.config.arm_entries import leading
+from bilp.config.arm_entries import ARMS, leading
 from bilp.config.baselines import BASELINES
 from bilp.config.methods import METHODS
 from bilp.config.reselect import RESELECT_SCORES, ReselectConfig
@@ -211,7 +211,8 @@ def open_sources(
         artifacts.append(ReportedArtifact("suspects", "Suspicious labels", open_artifact(suspects_uri, SUSPECTS)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
-    artifacts += [*_expert_sources(found), *_pretrained_sources(found), *_teacher_sources(found), *_ranked_sources(found)]
+    artifacts += [*_expert_sources(found, several), *_pretrained_sources(found, several), *_teacher_sources(found, several)]
+    artifacts += _ranked_sources(found)
     for run in found:
         synthetic = open_artifact(synthetic_uri(run.uri), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
@@ -233,38 +234,61 @@ def _add_evaluations(artifacts: list[ReportedArtifact], evaluations: list[Artifa
         artifacts.append(ReportedArtifact(f"evaluation {number}", f"Evaluation: {who}", evaluation))
 
 
-def _expert_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
+def _expert_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
     """The buffers of experts that the runs imitated, each once."""
-    synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
-    uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get("experts")))
     sources = []
-    for number, uri in enumerate(uris):
+    for number, (uri, run) in enumerate(_shared(runs, "experts").items()):
         buffer = open_artifact(uri, EXPERT_BUFFER)
         facts = buffer.stated(BufferFacts)
-        learned = spoken("all real images") if facts.selection is None else "the selection"
+        learned = _learned(facts.selection, run, several)
         sources.append(ReportedArtifact(f"experts {number}", f"{facts.count} experts of {learned}", buffer))
     return sources
 
 
-def _pretrained_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
+def _pretrained_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
     """The networks that iterations of the runs started from, each once."""
-    synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
-    parents = [item for artifact in synthetic for item in artifact.parents.items()]
     sources = []
-    for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
+    for number, (uri, run) in enumerate(_shared(runs, "pretrained network").items()):
         network = open_artifact(uri, PRETRAINED)
-        learned = spoken("all real images") if network.stated(PretrainedFacts).selection is None else "the selection"
+        learned = _learned(network.stated(PretrainedFacts).selection, run, several)
         sources.append(ReportedArtifact(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
     return sources
 
 
-def _teacher_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
+def _teacher_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
     """The teachers that the runs asked, each once."""
-    synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
-    uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get("teacher")))
-    opened = [open_artifact(uri, TEACHER) for uri in uris]
-    learned = [spoken("all real images") if each.stated(TeacherFacts).selection is None else "the selection" for each in opened]
-    return [ReportedArtifact(f"teacher {number}", f"Teacher of {learned[number]}", each) for number, each in enumerate(opened)]
+    sources = []
+    for number, (uri, run) in enumerate(_shared(runs, "teacher").items()):
+        teacher = open_artifact(uri, TEACHER)
+        learned = _learned(teacher.stated(TeacherFacts).selection, run, several)
+        sources.append(ReportedArtifact(f"teacher {number}", f"Teacher of {learned}", teacher))
+    return sources
+
+
+def _shared(runs: Sequence[RunSource], role: str) -> dict[str, RunSource]:
+    """URIs of the parents of the runs' sets whose role begins so, each with the first run that it served."""
+    found: dict[str, RunSource] = {}
+    for run in runs:
+        for name, uri in open_artifact(synthetic_uri(run.uri), SYNTHETIC).parents.items():
+            if name.startswith(role):
+                found.setdefault(uri, run)
+    return found
+
+
+def _learned(selection: str | None, run: RunSource, several: bool) -> str:
+    """What a network of a run learned, in words: all real images, or those of the run's arm.
+
+    Args:
+        selection: Key of these; None for all.
+        run: The first that it served.
+        several: Whether arms have several experiments, each of which may have samples of its own.
+    """
+    if selection is None:
+        return spoken("all real images")
+    if run.arm not in ARMS:
+        return "the selection"
+    choice = ARMS[run.arm].choice
+    return f"{choice.title}, experiment {run.experiment + 1}" if choice.redrawn and several else choice.title
 
 
 def _ranked_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:

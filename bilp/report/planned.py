@@ -9,7 +9,7 @@ from functools import cache
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import BufferFacts, DatasetFacts, EvaluationFacts, PretrainedFacts, SelectionFacts
 from bilp.config import PipelineConfig
-from bilp.config.arms import planned_runs
+from bilp.config.arms import planned_runs, samples_of_teachers, teacher_learns
 from bilp.costs.gpu_profiles import profile_of
 from bilp.costs.run_plan import Plan, plan_of
 from bilp.costs.speed import Speed
@@ -56,7 +56,7 @@ def planner(config: PipelineConfig, sources: Sequence[ReportedArtifact]) -> Look
     def lookup(source: ReportedArtifact, parts: Sequence[Artifact]) -> Planned | None:
         told = (part.manifest.provenance.get("device") for part in parts)
         plan = plan_for(next((str(model) for model in told if model), "cpu"))
-        units = [] if plan is None else _units_of(plan, source)
+        units = [] if plan is None else _units_of(plan, source, sources)
         if plan is None or not units or any(unit.unknown for unit in units):
             return None
         passes = sum(unit.passes for unit in units)
@@ -66,8 +66,8 @@ def planner(config: PipelineConfig, sources: Sequence[ReportedArtifact]) -> Look
     return lookup
 
 
-def _units_of(plan: Plan, source: ReportedArtifact) -> list[Unit]:
-    """The units of a plan that an artifact is the result of."""
+def _units_of(plan: Plan, source: ReportedArtifact, sources: Sequence[ReportedArtifact]) -> list[Unit]:
+    """The units of a plan that an artifact is the result of, one of `sources`."""
     word, _, rest = source.role.partition(" ")
     if word in _STAGES:
         return [unit for stage in _STAGES[word] for unit in plan.stages.get(stage, [])]
@@ -79,7 +79,7 @@ def _units_of(plan: Plan, source: ReportedArtifact) -> list[Unit]:
         own = [unit for unit in plan.stages.get("evaluate", []) if unit.name == facts.arm]
         return own[: len(own) // max(1, len(runs))]
     if word == "teacher":
-        return [unit for unit in plan.stages.get("evaluate", []) if unit.name == "teacher"]
+        return _trainings_of_teacher(plan, source, sources)
     config = plan.config
     if word == "experts":
         buffer = source.artifact.stated(BufferFacts)
@@ -100,6 +100,17 @@ def _share(plan: Plan, stage: str, runs: Sequence[tuple[str, int]], rest: str) -
     each, known = len(units) // max(1, len(runs)), (arm, int(experiment)) if experiment.isdigit() else None
     place = runs.index(known) if known in runs else None
     return [] if place is None else units[place * each : (place + 1) * each]
+
+
+def _trainings_of_teacher(plan: Plan, teacher: ReportedArtifact, sources: Sequence[ReportedArtifact]) -> list[Unit]:
+    """Its training on the samples of the runs that asked it; none of one from a file."""
+    config = plan.config
+    if config.evaluate.teacher.supplied:
+        return []
+    asking = {source.role for source in sources if source.artifact.parents.get("teacher") == teacher.artifact.uri}
+    learned = {teacher_learns(config, run.chosen) for run in planned_runs(config) if f"synthetic {run.arm} {run.experiment}" in asking}
+    trainings = [unit for unit in plan.stages.get("evaluate", []) if unit.name == "teacher"]
+    return [unit for samples, unit in zip(samples_of_teachers(config), trainings, strict=True) if samples in learned]
 
 
 def _trained(plan: Plan, stage: str, arithmetic: str, samples: int) -> Unit:

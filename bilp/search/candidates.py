@@ -50,9 +50,18 @@ class Candidate:
         return config.model_copy(update={name: value for name, value in changed.items() if value is not None})
 
     def reselect(self, config: ReselectConfig) -> ReselectConfig:
-        """Adaptive pruning likewise."""
+        """Adaptive pruning likewise, as proxies have it: `_of_proxies`."""
         changed = {"beta": self.beta, "low_share": self.low_share}
-        return config.model_copy(update={name: value for name, value in changed.items() if value is not None})
+        return _of_proxies(config).model_copy(update={name: value for name, value in changed.items() if value is not None})
+
+
+def _of_proxies(config: ReselectConfig) -> ReselectConfig:
+    """Settings of adaptive pruning that proxies share.
+
+    Their images begin alike, whatever the run asks for: the share is searched, and not where images begin. A first decision would also
+    leave too few real samples to some candidates, and means nothing to some methods of proxies.
+    """
+    return config.model_copy(update={"before_initialization": False})
 
 
 @dataclass(frozen=True)
@@ -217,7 +226,7 @@ def identity(found: Plan, config: PipelineConfig) -> dict[str, Any]:
         "distillations": config.search.distillations,
         "held_out": [config.search.held_out, config.search.seed],
         "prune": {**prune, "keep": config.prune.keep} if found.static else None,
-        "reselect": as_recorded(config.reselect) if found.adaptive else None,
+        "reselect": as_recorded(_of_proxies(config.reselect)) if found.adaptive else None,
         "distill": as_recorded(found.distill, {"iterations": True, "rounds": True}),
         "evaluate": as_recorded(found.evaluate),
         "score": as_recorded(config.score) if found.static else None,

@@ -12,10 +12,12 @@ from bilp.artifacts.run_layout import SYNTHETIC, synthetic_uri
 from bilp.config import PipelineConfig, ReselectConfig
 from bilp.config.arms import needs_scores
 from bilp.data import open_dataset
+from bilp.distill.checks import check_pool
 from bilp.errors import ConfigError
 from bilp.evaluate.rows import KIND as EVALUATION
 from bilp.evaluate.rows import evaluation_rows
 from bilp.pruning.prune import prune
+from bilp.pruning.selected import real_pool
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.scoring.trial_record import TRIAL
 from bilp.search import cost
@@ -87,9 +89,12 @@ def _selections(
     if not found.static:
         return dict.fromkeys(range(len(found.candidates)))
     selections: dict[int, str | None] = {}
+    dataset = open_dataset(scored[0])
     for number, candidate in enumerate(found.candidates):
         try:
-            selections[number] = prune(*scored, candidate.prune(config.prune), root)
+            selection = prune(*scored, candidate.prune(config.prune), root)
+            check_pool(real_pool(dataset, selection), found.distill, _reselect(found, number, config))
+            selections[number] = selection
         except ConfigError as error:
             if number == found.reference:
                 raise
@@ -99,6 +104,11 @@ def _selections(
             spoken("no other share leaves enough images to be tried: list larger ones in search.keep, or give keep as a number")
         )
     return selections
+
+
+def _reselect(found: Plan, number: int, config: PipelineConfig) -> ReselectConfig:
+    """Adaptive pruning of the proxies of a candidate."""
+    return found.candidates[number].reselect(config.reselect) if found.adaptive else ReselectConfig(beta=0.0)
 
 
 def _accuracies(
@@ -123,13 +133,12 @@ def _accuracies(
         carrier: Carries out the stages.
         work: What was done is added to it.
     """
-    none = ReselectConfig(beta=0.0)
     wanted = [
         Distillation(
             held_out_uri,
             selections[number],
             found.proxy(rung, k),
-            found.candidates[number].reselect(config.reselect) if found.adaptive else none,
+            _reselect(found, number, config),
             PROXY,
             f"{found.candidates[number].words}, rung {rung.number}",
             k,

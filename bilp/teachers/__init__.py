@@ -1,1 +1,2 @@
-"""Teachers as others use them: networks trained on all real samples, read from their artifacts (`bilp.evaluate.teacher` trains them)."""
+"""Teachers as others use them: networks trained on real samples, all or a selection, read from their artifacts
+(`bilp.evaluate.teacher` trains them)."""

@@ -36,6 +36,17 @@ class StoredTeacher:
                 "train one on the dataset of the run"
             )
 
+    def require_samples(self, selection: str | None) -> None:
+        """Raise IncompatibleArtifact unless it learned what the selection of this key keeps, or all samples with None.
+
+        One from a file has learned elsewhere, and is taken for any.
+        """
+        if "supplied" not in self._artifact.manifest.config and self._facts.selection != selection:
+            raise IncompatibleArtifact(
+                f"the teacher at {self.uri} learned {_samples(self._facts.selection)}, but distill.teacher_samples asks for one that "
+                f"learned {_samples(selection)}: train that one, or leave teacher_samples out"
+            )
+
     def network(self, dataset: Dataset, gpu: str, device: torch.device | str = "cpu") -> Network:
         """The trained network in eval mode, its parameters fixed. Raises DamagedArtifact if it is not what the manifest states.
 
@@ -61,6 +72,10 @@ class StoredTeacher:
         if label(found) != self._facts.network:
             raise DamagedArtifact(f"{self.uri} holds settings of {label(found)} and states {self._facts.network}: {again(self.uri)}")
         return found
+
+
+def _samples(selection: str | None) -> str:
+    return "all real samples" if selection is None else f"what selection {selection} keeps"
 
 
 def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str = "cpu") -> Network:

@@ -677,6 +677,7 @@ def test_methods_without_an_adaptive_level_prune_statically_alone() -> None:
     ("settings", "equal"),
     [
         ({"method": "sre2l"}, False),
+        ({"method": "sre2l", "arms": ["static"]}, False),
         ({"method": "sre2l", "distill": {"teacher_samples": "all"}}, True),
         ({"method": "sre2l", "evaluate": {"teacher": {"checksum": "0" * 64}}}, True),
         ({"method": "cda", "arms": ["unpruned", "static"], "distill": {"teacher_samples": "all"}}, True),

@@ -14,7 +14,7 @@ from counted_operations import Operations
 from torch.autograd.graph import saved_tensors_hooks
 from torchvision import models
 
-from bilp.config import DistillConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig, TeacherConfig
+from bilp.config import DistillConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig, ScoreName, TeacherConfig
 from bilp.config.arms import Chosen, PlannedRun
 from bilp.config.methods import METHODS
 from bilp.config.nested import merge
@@ -34,6 +34,7 @@ from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.outside import encoder_of
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.frozen_encoder import Supplied
+from bilp.distill.step.held_out_loss import halves, held_out_gradients
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import RunInputs, Setting
@@ -235,12 +236,12 @@ MEASURED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("method", MEASURED)
+@pytest.mark.parametrize(("method", "score"), [*((name, "ite") for name in MEASURED), ("linba", "signed")])
 @pytest.mark.parametrize("ipc", [1, 6])
-def test_an_effect_takes_the_operations_that_its_formula_says(method: str, ipc: int, world: World) -> None:
+def test_an_effect_takes_the_operations_that_its_formula_says(method: str, score: ScoreName, ipc: int, world: World) -> None:
     config, samples = settings(method, ipc=ipc, batch_real=48, **MEASURED[method]), 48
     fewer = {"directions": 12} if method == "linba" else {}  # along each of which it goes through all its steps
-    reselect = ReselectConfig(beta=0.2, candidates_per_class=None, networks=1, **fewer)
+    reselect = ReselectConfig(beta=0.2, candidates_per_class=None, networks=1, score=score, **fewer)
     setting = assembled(config, world, reselect)
     state = initial_state(config, setting.pool, CLASSES)
     networks_for(method)(setting, state, 1, 0)
@@ -254,7 +255,10 @@ def test_an_effect_takes_the_operations_that_its_formula_says(method: str, ipc: 
     speed = Speed(GPU_PROFILES["h100"], data)
     (planned,) = measured_works(run, np.full(len(CLASSES), samples), vector_cost(works(config, world)), speed.network(NETWORK), speed)
     assert planned.samples == samples * len(CLASSES)
-    found = operations.total / network_cost(NETWORK, world.dataset.shape, world.dataset.classes).flops
+    with Operations() as aside:  # what signed effects are judged by, which no sample adds to
+        if score == "signed":
+            held_out_gradients(setting, state.images, halves(setting), "round", 1, 0)
+    found = (operations.total - aside.total) / network_cost(NETWORK, world.dataset.shape, world.dataset.classes).flops
     assert (1 - FIRST) * planned.cost < found < 1.25 * planned.cost  # sizing the groups takes passes of its own
 
 

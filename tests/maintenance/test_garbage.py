@@ -46,12 +46,22 @@ def test_what_no_page_reaches_goes_and_what_others_share_stays(store: Store) -> 
     gone = collected(store)
     run = f"runs/{key('second')}"
     assert gone >= {run, f"{run}/synthetic", f"{run}/rounds/0001", f"{run}/rounds/0001/reselect", f"selections/{key('selection second')}"}
-    assert {place.split("/")[0] for place in gone} == {"runs", "selections", "evaluations", "trainings"}
+    assert {place.split("/")[0] for place in gone} == {"runs", "teachers", "selections", "evaluations", "trainings"}
     left = objects.listing(store.root)
     assert left.keys() == {
         name for name in before if not any(name.startswith(f"{place}/") for place in gone) and key("report second") not in name
     }
     assert closure(references(take_inventory(store.root)), left) <= left.keys() | store.places()
+
+
+def test_evaluations_need_the_teacher_of_all_samples_and_no_run_s(local_store: Store) -> None:
+    """All were trained with the same settings and seed on the same data set."""
+    teacher = local_store.teacher("of all")
+    page = local_store.put(f"reports/{key('taught')}", "report", [local_store.evaluation("taught", taught=True)])
+    objects.delete(local_store.uri(f"reports/{key('report second')}"))
+    assert {f"teachers/{key('teacher second')}", f"selections/{key('selection second')}"} <= collected(local_store)
+    needed = {place for place in closure(references(take_inventory(local_store.root)), [page]) if place.startswith("teachers/")}
+    assert needed == {teacher}
 
 
 def test_recent_things_stay_with_all_that_they_need(store: Store) -> None:

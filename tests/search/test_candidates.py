@@ -6,8 +6,10 @@ import itertools
 
 import pytest
 
+from bilp.api.keywords import configured, found_numbers
 from bilp.config import NetworkConfig, PipelineConfig
 from bilp.errors import ConfigError
+from bilp.search.answer import tentative
 from bilp.search.candidates import Candidate, asks, candidates, identity, plan, rungs, survivors
 from bilp.search.cost import of_search, stated
 from bilp.search.found import key_of
@@ -118,3 +120,24 @@ def test_the_cost_that_is_stated_is_what_the_rungs_add_up_to() -> None:
     scored = searched.score.trials * searched.score.epochs * 800
     assert cost.passes == distilled + evaluated + scored
     assert f"at most {runs} short distillations by dm and {3 * runs} trainings" in stated(found, searched, 10, 1000)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_numbers_that_are_found_make_settings_that_can_be_read_again(beta: float) -> None:
+    """A typed beta of 0 is refused with a first decision; one that was found takes it back."""
+    for group in ({}, {"beta": "search"}):
+        asked = {"dataset": "digits", "beta": "search", "reselect": {"before_initialization": True, **group}}
+        found = configured(asked).with_found({"reselect.beta": beta}, "search")
+        assert (found.beta, found.reselect.beta, found.reselect.before_initialization) == (beta, beta, beta > 0)
+        assert PipelineConfig.model_validate(found.model_dump(mode="json")) == found
+        assert configured(found_numbers(asked, found)).reselect == found.reselect
+    assert (found.origins or {})["reselect.before_initialization"] == ("search" if beta == 0 else "given")
+    assert found_numbers({"beta": "search"}, found) == {"beta": beta}, "nothing is added that nobody asked for"
+
+
+def test_proxies_take_no_first_decision() -> None:
+    first = {"before_initialization": True}
+    asked, plain = (config(beta="search", reselect=reselect, search={"beta": [0.1, 0.5]}) for reselect in (first, {}))
+    assert all(not each.reselect(asked.reselect).before_initialization for each in plan(asked).candidates)
+    assert identity(plan(asked), asked) == identity(plan(plain), plain), "so it is the same search"
+    assert tentative(asked).reselect.before_initialization, "the run itself is checked as it will be"

@@ -11,13 +11,16 @@ import pytest
 import bilp
 from bilp.api.here import Here, resolved
 from bilp.api.workspace import place_at
-from bilp.config import PipelineConfig, PruneConfig
+from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import SYNTHETIC, synthetic_uri
+from bilp.config import PipelineConfig, PruneConfig, ReselectConfig
 from bilp.data import ingest, open_dataset
 from bilp.errors import ConfigError
 from bilp.pruning.prune import prune
+from bilp.search.candidates import plan
 from bilp.search.carrier import Distillation
 from bilp.search.found import FILE, open_search
-from bilp.search.halving import search
+from bilp.search.halving import PROXY, _selections, search
 from bilp.search.held_out import hold_out
 
 NARROW = {"width": 4, "depth": 1}
@@ -93,6 +96,34 @@ def test_a_search_reads_no_test_image_and_goes_on_wherever_it_was_killed(tmp_pat
     assert sum(row["chosen"] for row in rows) == 1
     reference = [row for row in rows if row["keep"] == 1.0]
     assert [(row["rung"], row["difference"]) for row in reference] == [(1, 0.0), (2, 0.0)]
+
+
+@pytest.mark.parametrize("method", ["sre2l", "mtt"])
+def test_proxies_are_given_what_their_own_method_asks_for(method: str, tmp_path: Path) -> None:
+    """Whatever the method is that is searched for: no teacher and no experts are trained for a proxy of another one."""
+    dataset = ingest(CONFIG.ingest, str(tmp_path))
+    asked = PipelineConfig.model_validate({"dataset": "digits", "method": method, "keep": "search"})
+    proxy = plan(CONFIG).distill.model_copy(update={"iterations": 2, "rounds": 1})
+    with place_at(str(tmp_path), "cpu") as at:
+        (run,) = Here(asked, at).distill("", [Distillation(dataset, None, proxy, ReselectConfig(beta=0.0), PROXY, "", 0)])
+    assert open_artifact(synthetic_uri(run), SYNTHETIC).parents.keys() == {"dataset", "run"}
+    assert not list(tmp_path.glob("teachers/*")) + list(tmp_path.glob("experts/*"))
+
+
+def test_a_candidate_that_leaves_fewer_samples_than_a_set_begins_with_is_not_tried(tmp_path: Path) -> None:
+    given = {"keep": "search", "ipc": 30, "prune": {"criterion": "random", "minimum_per_class": 1}, "search": {"keep": [0.9, 0.5, 0.2]}}
+    config = PipelineConfig.model_validate({"dataset": "digits", **given})
+    held_out, told = hold_out(ingest(config.ingest, str(tmp_path)), 0.2, 0, str(tmp_path)), list[str]()
+
+    class Listening(Here):
+        def tell(self, sentence: str) -> None:
+            told.append(sentence)
+
+    with place_at(str(tmp_path), "cpu") as at:
+        found = _selections(plan(config), config, (held_out, None), str(tmp_path), Listening(config, at))
+    assert sorted(found) == [0, 1]
+    (sentence,) = told
+    assert sentence.startswith("keep 0.2 is not tried: init ") and "ipc = 30 needs 30 real samples" in sentence
 
 
 @pytest.mark.slow

@@ -142,7 +142,7 @@ class Method:
     optimizes: bool = True
     """Whether it moves synthetic images along gradients; otherwise it makes them of real ones."""
     needs_teacher: bool = False
-    """Whether it asks a teacher, the one of evaluate.teacher, which is trained first on all real samples, whatever static pruning keeps."""
+    """Whether it asks a teacher, the one of evaluate.teacher, which is trained first on what distill.teacher_samples says."""
     inverts_teacher: bool = False
     """Whether synthetic images pass the teacher, which is the network of the run then, and are given statistics of its batch norm's inputs:
     teachers without batch norm are refused."""

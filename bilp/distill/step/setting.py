@@ -50,7 +50,7 @@ class RunInputs:
     pretrained: PretrainedNetworks | None = None
     """Networks trained on the real samples; iterations are initialized from copies of these instead of drawing new ones."""
     teacher: StoredTeacher | None = None
-    """A network trained on all real samples of the data set."""
+    """A network trained on real samples of the data set: all, or those of the run (`distill.teacher_samples`)."""
     supplied: Supplied | None = None
     """An encoder that a user supplies, which takes the network's place."""
     difficulty: Difficulty | None = None
