@@ -54,7 +54,7 @@ EARLY = {
 EVERY = (DISTILL, SEVERAL, BETWEEN)
 """Settings of runs of dm, idc and ncfm."""
 KEPT_ROUNDS = {"distill.keep_rounds": "which rounds keep their state changes nothing of it"}
-TEACHER = {"distill.teacher_samples": "the teacher is a parent, and its key covers what it learned"}
+TEACHER = {"distill.teacher_samples": "the teacher is a parent, and its key covers what it learned, which is compared with this"}
 TRIALS = {"config.trials": "how many trials there are changes none of them"}
 GROWING = {
     "config.keep_networks": "what is kept beside a trial changes nothing of it",
@@ -334,7 +334,7 @@ def runs(world: World) -> dict[str, Case]:
             {"dataset": world.dataset, "selection": None, "experts": None, "teacher": world.teacher, "ranking": world.selection},
             {"teacher": world.other_teacher, "ranking": world.other_selection, "selection": world.selection},
             left_out=off | KEPT_ROUNDS | TEACHER,
-            read_anyway=validated | KEPT_ROUNDS.keys(),
+            read_anyway=validated | KEPT_ROUNDS.keys() | TEACHER.keys(),
             given={"distill.coarse_to_fine.start": world.synthetic},
         ),
         "rded": Case(
@@ -342,7 +342,7 @@ def runs(world: World) -> dict[str, Case]:
             {"dataset": world.dataset, "selection": None, "experts": None, "teacher": world.teacher},
             {"teacher": world.other_teacher, "selection": world.selection},
             left_out=off | OF_RUNS,
-            read_anyway=validated | READ_OF_RUNS.keys(),
+            read_anyway=validated | OF_RUNS.keys(),
         ),
     }
 

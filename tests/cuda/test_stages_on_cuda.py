@@ -25,6 +25,8 @@ Stage = Callable[[str, str], str]  # a root and a device; the URI of what it pub
 NARROW = {"width": 8}
 # Devices divide work differently, so that sums are rounded differently, and a ReLU may flip; a wrong result differs by about 1.
 ENOUGH = 0.01
+LEARNED = {"logits": 0.1}
+"""Of what follows from trainings on each of them, and is learned besides: soft labels, which are what experts say."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,8 @@ def agree(one: Path, other: Path) -> None:
         if expected.dtype.kind == "f":
             assert np.isfinite(found).tolist() == np.isfinite(expected).tolist(), name
             found, expected = np.nan_to_num(found), np.nan_to_num(expected)
-            assert np.linalg.norm(found - expected) <= ENOUGH * np.linalg.norm(expected), (name, found - expected)
+            most = LEARNED.get(name, ENOUGH)
+            assert np.linalg.norm(found - expected) <= most * np.linalg.norm(expected), (name, found - expected)
         elif expected.dtype.kind == "b":
             assert np.mean(found != expected) <= ENOUGH, name
         else:

@@ -32,7 +32,17 @@ COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 IMAGE = {"BILP_IMAGE": "registry.example.org/bilp:1"}
 SECRET = re.compile(r"PASSWORD|SECRET|AUTH_STRING|ACCESS_KEY|SIGNING_KEY|CONNECTION_URL")
 
-DEPLOYMENT_KEYS = {"name", "entrypoint", "tags", "description", "parameters", "schedules", "concurrency_limit", "work_pool"}
+DEPLOYMENT_KEYS = {
+    "enforce_parameter_schema",
+    "name",
+    "entrypoint",
+    "tags",
+    "description",
+    "parameters",
+    "schedules",
+    "concurrency_limit",
+    "work_pool",
+}
 SERVICE_KEYS = {
     *("image", "build", "restart", "command", "environment", "ports", "depends_on", "volumes", "healthcheck"),
     *("profiles", "deploy", "shm_size", "read_only", "cap_drop", "cap_add", "security_opt", "tmpfs", "networks", "user"),
@@ -48,6 +58,7 @@ def loaded(entrypoint: str) -> Flow[..., Any]:
 @pytest.mark.parametrize("deployment", PREFECT["deployments"], ids=lambda item: str(item["entrypoint"]))
 def test_a_deployment_names_what_there_is(deployment: dict[str, Any]) -> None:
     assert set(deployment) <= DEPLOYMENT_KEYS, "Prefect ignores other keys in silence"
+    assert deployment.get("enforce_parameter_schema", True) == ("internal" not in deployment["tags"])
     assert set(deployment["work_pool"]) == {"name", "work_queue_name", "job_variables"}
     assert deployment["work_pool"]["name"] in register.POOLS
     assert deployment["work_pool"]["work_queue_name"] in register.QUEUES
