@@ -40,7 +40,7 @@ def test_gc_tells_removes_and_tells_again(small: Store, capsys: pytest.CaptureFi
     assert "to remove: 1 of kind evaluation, 1 of kind reselect, 1 of kind round, 1 of kind run, " in told
     assert objects.exists(small.uri(f"runs/{key('second')}"))
     gc.main(["--older-than", "0", "--yes"])
-    assert "removed 7 things, " in capsys.readouterr().out
+    assert "removed 8 things, " in capsys.readouterr().out
     assert not objects.exists(small.uri(f"runs/{key('second')}"))
 
 
@@ -99,7 +99,7 @@ def test_rm_asks_at_a_terminal(small: Store, capsys: pytest.CaptureFixture[str],
     assert "nothing was removed" in capsys.readouterr().out
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     rm.main([key("report second"), "--unused"])
-    assert "removed 8 things" in capsys.readouterr().out
+    assert "removed 9 things" in capsys.readouterr().out
     assert not objects.exists(small.uri(PAGE))
     with pytest.raises(SystemExit) as ended:
         rm.main([f"runs/{key('first')}", "--yes"])
