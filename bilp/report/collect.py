@@ -11,9 +11,9 @@ from torch import Tensor
 
 from bilp.artifacts import tables
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
-from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, ReselectFacts, RoundFacts, TeacherFacts
+from bilp.artifacts.facts import EvaluationFacts, ReselectFacts, RoundFacts
 from bilp.artifacts.run_layout import CHECKPOINT, RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
-from bilp.config.arm_entries import ARMS, leading
+from bilp.config.arm_entries import leading
 from bilp.config.baselines import BASELINES
 from bilp.config.methods import METHODS
 from bilp.config.reselect import RESELECT_SCORES, ReselectConfig
@@ -30,13 +30,11 @@ from bilp.distill.pictures import displayable
 from bilp.distill.real_part import read_real
 from bilp.distill.round_files import round_effects, round_losses
 from bilp.distill.snapshot import CLASSES, IMAGES, first_of_each, read_snapshot, shown_classes
-from bilp.distill.step.pretrained import KIND as PRETRAINED
 from bilp.evaluate.course_files import confusion_rows, course_rows
 from bilp.evaluate.results import KIND as EVALUATION
 from bilp.evaluate.results import evaluation_rows
 from bilp.evaluate.robustness import KIND as ROBUSTNESS
 from bilp.evaluate.robustness import Robustness, load_robustness
-from bilp.experts.files import BUFFER as EXPERT_BUFFER
 from bilp.pruning.prune import KIND as SELECTION
 from bilp.pruning.prune import selection_rows
 from bilp.report.comparison import Training
@@ -44,33 +42,14 @@ from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
 from bilp.report.ingredients import Ingredients, read_ingredients
 from bilp.report.label_rows import MeanLabels, mean_labels
+from bilp.report.run_parents import ReportedArtifact, RunSource, run_parents
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.search.found import KIND as SEARCH
 from bilp.suspects.stage import KIND as SUSPECTS
-from bilp.teachers.stored_teacher import KIND as TEACHER
-from bilp.text.sample_words import spoken
 from bilp.truth.table import Truth, open_truth
 
 SHOWN_ROUNDS = 8
-
-
-@dataclass(frozen=True)
-class ReportedArtifact:
-    """An artifact that the page rests on; `role` is unique, `stage` says to a reader what it is."""
-
-    role: str
-    stage: str
-    artifact: Artifact
-
-
-@dataclass(frozen=True)
-class RunSource:
-    """A finished run: experiment number `experiment` of an arm."""
-
-    arm: str
-    experiment: int
-    uri: str
 
 
 @dataclass(frozen=True)
@@ -211,8 +190,7 @@ def open_sources(
         artifacts.append(ReportedArtifact("suspects", "Suspicious labels", open_artifact(suspects_uri, SUSPECTS)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
-    artifacts += [*_expert_sources(found, several), *_pretrained_sources(found, several), *_teacher_sources(found, several)]
-    artifacts += _ranked_sources(found)
+    artifacts += run_parents(found, several)
     for run in found:
         synthetic = open_artifact(synthetic_uri(run.uri), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
@@ -232,73 +210,6 @@ def _add_evaluations(artifacts: list[ReportedArtifact], evaluations: list[Artifa
     for number, (facts, evaluation) in enumerate(told):
         who = _who(facts.arm, facts.experiment, several and facts.arm not in BASELINES)
         artifacts.append(ReportedArtifact(f"evaluation {number}", f"Evaluation: {who}", evaluation))
-
-
-def _expert_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
-    """The buffers of experts that the runs imitated, each once."""
-    sources = []
-    for number, (uri, run) in enumerate(_shared(runs, "experts").items()):
-        buffer = open_artifact(uri, EXPERT_BUFFER)
-        facts = buffer.stated(BufferFacts)
-        learned = _learned(facts.selection, run, several)
-        sources.append(ReportedArtifact(f"experts {number}", f"{facts.count} experts of {learned}", buffer))
-    return sources
-
-
-def _pretrained_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
-    """The networks that iterations of the runs started from, each once."""
-    sources = []
-    for number, (uri, run) in enumerate(_shared(runs, "pretrained network").items()):
-        network = open_artifact(uri, PRETRAINED)
-        learned = _learned(network.stated(PretrainedFacts).selection, run, several)
-        sources.append(ReportedArtifact(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
-    return sources
-
-
-def _teacher_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
-    """The teachers that the runs asked, each once."""
-    sources = []
-    for number, (uri, run) in enumerate(_shared(runs, "teacher").items()):
-        teacher = open_artifact(uri, TEACHER)
-        learned = _learned(teacher.stated(TeacherFacts).selection, run, several)
-        sources.append(ReportedArtifact(f"teacher {number}", f"Teacher of {learned}", teacher))
-    return sources
-
-
-def _shared(runs: Sequence[RunSource], role: str) -> dict[str, RunSource]:
-    """URIs of the parents of the runs' sets whose role begins so, each with the first run that it served."""
-    found: dict[str, RunSource] = {}
-    for run in runs:
-        for name, uri in open_artifact(synthetic_uri(run.uri), SYNTHETIC).parents.items():
-            if name.startswith(role):
-                found.setdefault(uri, run)
-    return found
-
-
-def _learned(selection: str | None, run: RunSource, several: bool) -> str:
-    """What a network of a run learned, in words: all real images, or those of the run's arm.
-
-    Args:
-        selection: Key of these; None for all.
-        run: The first that it served.
-        several: Whether arms have several experiments, each of which may have samples of its own.
-    """
-    if selection is None:
-        return spoken("all real images")
-    if run.arm not in ARMS:
-        return "the selection"
-    choice = ARMS[run.arm].choice
-    return f"{choice.title}, experiment {run.experiment + 1}" if choice.redrawn and several else choice.title
-
-
-def _ranked_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
-    """What said how hard the real samples of the runs are, and the sets that they start from, each once."""
-    synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
-    sources = []
-    for role, kind, title in (("ranking", SELECTION, "Ranking of all real images"), ("start", SYNTHETIC, "Set of the beginning")):
-        uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get(role)))
-        sources += [ReportedArtifact(f"{role} {number}", title, open_artifact(uri, kind)) for number, uri in enumerate(uris)]
-    return sources
 
 
 def _place(arm_and_runs: tuple[str, Sequence[str]]) -> tuple[int, str]:

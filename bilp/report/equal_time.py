@@ -14,7 +14,7 @@ from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.duration import SECONDS
 from bilp.config import PipelineConfig
 from bilp.config.arm_entries import ARMS, UNPRUNED, leading
-from bilp.report.collect import ReportedArtifact, RunSource
+from bilp.report.run_parents import ReportedArtifact, RunSource
 from bilp.report.settings import rerun_command
 from bilp.report.timing import duration, run_parts, score_parts
 from bilp.report.wording import ArmWords, arm_words

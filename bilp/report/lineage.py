@@ -9,7 +9,7 @@ from urllib.parse import quote
 from bilp.artifacts import layout
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.duration import SECONDS
-from bilp.report.collect import ReportedArtifact
+from bilp.report.run_parents import ReportedArtifact
 from bilp.report.wording import data_size
 
 FROM_PAGE = "../../"

@@ -16,7 +16,7 @@ from bilp.costs.speed import Speed
 from bilp.costs.stored_counts import stored_counts
 from bilp.costs.work import TRAINING, Unit, Work
 from bilp.errors import BilpError
-from bilp.report.collect import ReportedArtifact
+from bilp.report.run_parents import ReportedArtifact
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from bilp.artifacts.duration import SECONDS
 from bilp.artifacts.run_layout import RESELECT, ROUND, reselect_uri, round_uri
 from bilp.distill import open_run
 from bilp.experts.files import EXPERT
-from bilp.report.collect import ReportedArtifact, RunSource
 from bilp.report.planned import Lookup, Planned
+from bilp.report.run_parents import ReportedArtifact, RunSource
 from bilp.report.wording import count
 from bilp.scoring.trial_record import TRIAL
 

@@ -21,12 +21,13 @@ from bilp.experts.files import BUFFER, EXPERT
 from bilp.report.accuracy import accuracy
 from bilp.report.caution import cautions
 from bilp.report.citation import bibtex, papers
-from bilp.report.collect import Effects, ReportedArtifact, Run, Snapshot
+from bilp.report.collect import Effects, Run, Snapshot
 from bilp.report.comparison import Training, percent
 from bilp.report.downloads import figure_file
 from bilp.report.figures import Curve, Whisker, curves, whiskers
 from bilp.report.learning import learning
 from bilp.report.lineage import versions
+from bilp.report.run_parents import ReportedArtifact
 from bilp.report.samples import fate, joined
 from bilp.report.timing import duration as worded
 from bilp.report.timing import seconds_of, stage_times
