@@ -128,7 +128,7 @@ class Iterations(ABC):
         return draw_batches(self.setting, self.pruner, number, step)
 
     def joint_step(self, number: int, loss: Tensor, gradient: Tensor, batches: Sequence[Batch]) -> Step:
-        """What was done with a loss of all classes and its gradient by the state's images, on these batches. Raises Diverged."""
+        """The step of a loss of all classes and the gradient with respect to the state's images, on these batches; raises Diverged."""
         value = self.guard.check_joint_step(number, loss, gradient, self.state.images)
         withheld = statistics.fmean(batch.withheld for batch in batches)
         return Step([value], sum(len(batch.ids) for batch in batches), withheld, shared=True)
