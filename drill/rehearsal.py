@@ -61,11 +61,11 @@ class Service:
             "BILP_GPUS": "0,1",  # two workers of pool gpu; there need be no such GPUs to compute on the CPU
             "BILP_DEVICE": "cpu",
             # What dies is noticed sooner than elsewhere; the lease is long enough for a process that waits its turn on a busy machine.
-            "BILP_LEASE_SECONDS": "8",
+            "BILP_LEASE_SECONDS": "20",
             "BILP_POLL_SECONDS": "0.5",
             "BILP_LOOK_SECONDS": "2",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "BILP_START_SECONDS": "120",
+            "BILP_START_SECONDS": "300",
             "OMP_NUM_THREADS": "1",
             **settings,
         }

@@ -56,6 +56,9 @@ def prefect_home(template: Path) -> Iterator[Path]:
     import prefect_database
 
     home = Path(_home.name)
+    # A program that a test before this one started may have made a database there: its log would be replayed into another.
+    for left in home.glob(f"{prefect_database.NAME}*"):
+        left.unlink()
     (home / prefect_database.NAME).write_bytes((template / prefect_database.NAME).read_bytes())
     yield home
     prefect_database.drain()

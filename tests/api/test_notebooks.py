@@ -48,6 +48,7 @@ SHORTER = {"epochs=200, full_epochs=100": "epochs=4, full_epochs=4", '"iteration
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("prefect_home")
 def test_every_cell_of_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = read(TUTORIAL)
     for long, short in SHORTER.items():
@@ -59,6 +60,7 @@ def test_every_cell_of_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("prefect_home")
 def test_a_pipeline_in_a_notebook_leaves_no_log_and_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = (
         "import bilp\nfrom flows.pipeline import pipeline\nnarrow = {'width': 4, 'depth': 1}\n"
