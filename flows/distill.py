@@ -9,8 +9,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
-from bilp.config.arms import PlannedRun, distilled_arms, needs_experts, needs_selection, planned_runs, pruning_note, teacher_learns
+from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
+from bilp.config.arms import (
+    PlannedRun,
+    distilled_arms,
+    needs_experts,
+    needs_selection,
+    planned_runs,
+    pruning_note,
+    runs_ask_ranking,
+    teacher_learns,
+)
 from bilp.preflight import check_choices, check_distillation
 from flows import program
 from flows.experts import experts_of_arms
@@ -93,7 +102,7 @@ def distill_arms(
     if note:
         terminal.say(f"          {note}")
     ranking = None
-    if config.distill.ranks:
+    if runs_ask_ranking(config):
         if not needs_selection(config):
             run_progress.stage()
         ranking = ranked(config, dataset_uri, root)
@@ -101,18 +110,20 @@ def distill_arms(
         run_progress.stage()
     experts = experts_of_arms(config, dataset_uri, selections, root)
     run_progress.stage()
-    plan, asks = planned_runs(config), METHODS[config.method].needs_teacher
+    plan = planned_runs(config)
     learned = {each: teacher_learns(config, each) for each in selections}
 
     @flow(name="distill-arms", flow_run_name="{what}")  # commands call this outside of any flow, and tasks need one
     def arms(what: str) -> dict[str, list[str]]:
         registered = []
-        wanted = {each: selections.get(each) for each in learned.values()}  # all samples, which no arm may have, are no selection
-        teachers = taught_each(dataset_uri, wanted, config.evaluate, place) if asks else {}
+        asked = [learned[planned.chosen] for planned in plan if planned.asks_teacher]
+        wanted = {each: selections.get(each) for each in asked}  # all samples, which no arm may have, are no selection
+        teachers = taught_each(dataset_uri, wanted, config.evaluate, place) if wanted else {}
         for planned in plan:
             selection, label, own = selections[planned.chosen], _label(planned, config), experts.get(planned.chosen)
-            teacher = teachers[learned[planned.chosen]] if asks else None
-            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, own, teacher, ranking)
+            teacher = teachers[learned[planned.chosen]] if planned.asks_teacher else None
+            ranks = ranking if planned.asks_ranking else None
+            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, own, teacher, ranks)
             registered.append(_Registered(uri, planned, label))
         _carry_out(registered, place)
         return {arm: [run.uri for run in registered if run.planned.arm == arm] for arm in distilled_arms(config)}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bilp.config import PipelineConfig
-from bilp.config.arms import evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs, ranks_samples, samples_of_teachers
+from bilp.config.arms import (
+    evaluation_of,
+    needs_experts,
+    needs_scores,
+    needs_selection,
+    planned_runs,
+    ranks_samples,
+    runs_ask_ranking,
+    samples_of_teachers,
+)
 from bilp.search.candidates import asks, plan
 from tasks.estimate import Planned
 from tasks.steps import STAGES, evaluation_kind
@@ -25,7 +34,7 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
         if needs_scores(config.prune) or last == "score":
             yield Planned("score", "trial", config.score.trials) if config.score.extend is None else Planned("score", "")
         yield Planned("prune", "")
-    if config.distill.ranks and needs_selection(config) and last not in ("score", "prune"):
+    if runs_ask_ranking(config) and needs_selection(config) and last not in ("score", "prune"):
         yield Planned("prune", "")
     if config.reselect.asks_auto and not (ranks_samples(config) and needs_scores(config.prune)) and last not in ("score", "prune"):
         yield Planned("score", "trial", config.score.trials)

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, SYNTHETIC
-from bilp.config import METHODS, PipelineConfig
-from bilp.config.arms import distilled_arms, evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs, samples_of_teachers
+from bilp.config import PipelineConfig
+from bilp.config.arms import (
+    distilled_arms,
+    evaluation_of,
+    needs_experts,
+    needs_scores,
+    needs_selection,
+    planned_runs,
+    runs_ask_ranking,
+    samples_of_teachers,
+)
 from bilp.config.defaults import GIVEN
 from bilp.config.explain import DEFAULT, Setting
 from bilp.config.nested import leaves
@@ -70,11 +79,11 @@ def stages(config: PipelineConfig) -> list[str]:
         trials = f"score in {config.score.trials} trials" if config.score.extend is None else "score what is new"
         scored = f"{trials} and " if needs_scores(config.prune) else ""
         found.append(f"{scored}keep {told_share(config.prune.keep)} by {config.prune.criterion}")
-    elif config.distill.ranks:
+    elif runs_ask_ranking(config):
         found.append(f"score in {config.score.trials} trials" if needs_scores(config.prune) else f"rank by {config.prune.criterion}")
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
     runs, teachers = planned_runs(config), samples_of_teachers(config)
-    before = teachers if METHODS[config.method].needs_teacher else []
+    before = teachers if any(run.asks_teacher for run in runs) else []
     found += [f"train a teacher on {chosen.label}" for chosen in before]
     teacher = "train a teacher, " if teachers and not before else ""
     found.append(f"distill {len(runs)} sets in {config.distill.rounds} rounds each ({', '.join(distilled_arms(config))})")

@@ -105,10 +105,10 @@ def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selecti
     method = METHODS[run.distill.method]
     experts = _experts(config, dataset_uri, selection_uri, at) if method.needs_experts else None
     teacher = None
-    if method.needs_teacher:
+    if run.asks_teacher:
         learned = selection_uri if teacher_learns(config, run.chosen) == run.chosen else None
         teacher = _teacher(dataset_uri, config.evaluate, at, learned)
-    ranking = _ranking(config, dataset_uri, at) if run.distill.ranks else None
+    ranking = _ranking(config, dataset_uri, at) if run.asks_ranking else None
     uri = start_run(dataset_uri, selection_uri, run.distill, run.reselect, at.root, experts, teacher, ranking)
     shards = [None] if run.distill.shards == 1 else list(range(run.distill.shards))
     if not round_files.is_complete(uri, None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bilp.config import reselectable
 from bilp.config.arm_entries import ALL_SAMPLES, ARMS, SAMPLES, Arm, ArmEntry, SamplesEntry
 from bilp.config.baselines import BASELINES
 from bilp.config.criteria import CRITERIA
@@ -43,6 +44,16 @@ class PlannedRun:
     """The real samples that take part."""
     distill: DistillConfig
     reselect: ReselectConfig
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether it asks a teacher."""
+        return reselectable.asks_teacher(self.distill, self.reselect)
+
+    @property
+    def asks_ranking(self) -> bool:
+        """Whether it asks how hard real samples are."""
+        return reselectable.asks_ranking(self.distill, self.reselect)
 
     @property
     def static(self) -> bool:
@@ -95,7 +106,12 @@ def needs_selection(config: PipelineConfig) -> bool:
 
 def ranks_samples(config: PipelineConfig) -> bool:
     """Whether samples are ranked by the criterion of static pruning, for the selection or for distillation."""
-    return needs_selection(config) or config.distill.ranks
+    return needs_selection(config) or runs_ask_ranking(config)
+
+
+def runs_ask_ranking(config: PipelineConfig) -> bool:
+    """Whether any run asks how hard real samples are."""
+    return any(run.asks_ranking for run in planned_runs(config))
 
 
 def baselines_need_selection(config: EvaluateConfig) -> bool:
@@ -116,8 +132,8 @@ def needs_teacher(config: EvaluateConfig) -> bool:
 
 
 def asks_teacher(config: PipelineConfig) -> bool:
-    """Whether the method or any evaluation asks that network."""
-    return METHODS[config.method].needs_teacher or needs_teacher(evaluation_of(config))
+    """Whether a run or any evaluation asks that network."""
+    return any(run.asks_teacher for run in planned_runs(config)) or needs_teacher(evaluation_of(config))
 
 
 def teacher_learns(config: PipelineConfig, chosen: Chosen) -> Chosen:
@@ -126,9 +142,8 @@ def teacher_learns(config: PipelineConfig, chosen: Chosen) -> Chosen:
 
 
 def samples_of_teachers(config: PipelineConfig) -> list[Chosen]:
-    """What the teachers of a pipeline learn, one each: of the method's runs, and for evaluations all samples."""
-    asked = planned_runs(config) if METHODS[config.method].needs_teacher else []
-    learned = dict.fromkeys(teacher_learns(config, run.chosen) for run in asked)
+    """What the teachers of a pipeline learn, one each: of the runs that ask one, and for evaluations all samples."""
+    learned = dict.fromkeys(teacher_learns(config, run.chosen) for run in planned_runs(config) if run.asks_teacher)
     if needs_teacher(evaluation_of(config)):
         learned[Chosen(ALL_SAMPLES)] = None
     return list(learned)

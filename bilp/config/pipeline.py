@@ -30,7 +30,7 @@ from bilp.config.methods.trajectory import ExpertsConfig
 from bilp.config.prune import PruneConfig
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.reselect import ReselectConfig
-from bilp.config.reselectable import misfit, no_first_decision, untaught, without_effects
+from bilp.config.reselectable import misfit, no_first_decision, not_whole, untaught, without_effects
 from bilp.config.score import ScoreConfig
 from bilp.config.search import SearchConfig
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
@@ -166,7 +166,7 @@ class PipelineConfig(Frozen):
                 f"distill.real_part.share = {held:g} holds images that adaptive pruning measures effects on: set beta to 0, or share to 0"
             )
         told = misfit(self.method, self.reselect) or without_effects(self.distill, self.reselect)
-        told = told or no_first_decision(self.distill, self.reselect)
+        told = told or not_whole(self.distill, self.reselect) or no_first_decision(self.distill, self.reselect)
         if told := told or untaught(self.method, self.evaluate.teacher.network):
             raise ValueError(told)
         if method.needs_experts:

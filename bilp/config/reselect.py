@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bilp.config.base import Count, Fraction, Frozen, Positive, Rate, Several
 from bilp.config.estimators import ESTIMATORS, EstimatorName
@@ -33,7 +33,15 @@ class ReselectScore:
     """Whether its values are uniform, so that a normal distribution of their logarithms would not even be tried."""
     signed: bool = False
     """Whether its values have a sign, and the lowest are those of harmful samples: values are compared as they are, not by their
-    logarithms, and only the low end is ever dropped."""
+    logarithms."""
+    low_part: float | None = None
+    """Part of what is dropped that is always taken from the low end, whatever low_share says; None leaves it to low_share."""
+    whole: bool = False
+    """Whether it needs the synthetic images of all classes, at the boundary of a round: no shards, and no decisions inside a round."""
+    needs_teacher: bool = False
+    """Whether it asks a teacher, the one of evaluate.teacher."""
+    needs_ranking: bool = False
+    """Whether it asks how hard real samples are, by the criterion of static pruning, whatever that keeps."""
 
     @property
     def by_rank(self) -> bool:
@@ -87,6 +95,23 @@ RESELECT_SCORES = Registry(
             "The signed effect of a real image is how the loss of a network that is trained on the synthetic images, on real images that "
             "were held out, would change if this one image were missing in the next step; where it is negative, the image does harm",
             signed=True,
+            low_part=1.0,
+        ),
+        ReselectScore(
+            "mistakes",
+            "place among the mistakes",
+            "Mistakes of the set in place of the causal effect",
+            "place",
+            "In this comparison the images of a class are ranked as CCFS (Chen et al. 2025) adds them to a set, and the last ones are "
+            "dropped: first come those that a network which learned the synthetic images of the moment takes for another class and a "
+            "teacher does not, then those that both classify rightly, then those that the teacher takes for another class; the easier "
+            "ones first within each of the three",
+            "bilp.distill.step.mistakes:MISTAKES",
+            uniform=True,
+            low_part=0.0,
+            whole=True,
+            needs_teacher=True,
+            needs_ranking=True,
         ),
     ),
 )
@@ -112,11 +137,27 @@ RESELECT_MODES = Registry(
 ModeName = Annotated[str, EntryName("bilp.config.reselect:RESELECT_MODES")]
 
 
+class MistakesConfig(Frozen):
+    """The training on the synthetic images of a network, distill.network, whose mistakes are looked for. The defaults are those by which
+    DC and DM test a set."""
+
+    epochs: Positive = 300
+    """Passes over the synthetic images."""
+    batch_size: Positive = 256
+    """Mini-batch."""
+    learning_rate: Rate = 0.01
+    """Step size of SGD; half-way it falls to a tenth."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay of SGD."""
+
+
 class ReselectConfig(Frozen):
     """Adaptive pruning: samples are reselected by their causal effect (ITE) while distilling."""
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"beta", "candidates_per_class"})
-    later: ClassVar[frozenset[str]] = frozenset({"temperature", "held_out_steps", "before_initialization"})
+    later: ClassVar[frozenset[str]] = frozenset({"temperature", "held_out_steps", "before_initialization", "mistakes"})
 
     beta: DroppedShare = 0.1
     """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off. auto: found from the
@@ -126,7 +167,8 @@ class ReselectConfig(Frozen):
     score: ScoreName = "ite"
     """What samples are ranked by: the causal effect (ite), or a cheap substitute to compare it with at the same beta:
     distance from the class's mean embedding, cross-entropy under the same network, or chance. signed is experimental: the
-    change of a held-out loss, of which the harmful end alone is dropped."""
+    change of a held-out loss, of which the harmful end alone is dropped. mistakes keeps what the synthetic images teach wrongly
+    and a teacher knows, the easiest first."""
     mode: ModeName = "refill"
     """What a decision does to batches: refill draws full ones from the candidates that remain; shrink draws as if nothing
     were decided and takes dropped samples out, which saves their time. With an interval, shrink uses what is kept of the
@@ -155,6 +197,8 @@ class ReselectConfig(Frozen):
     """Estimator sketch: directions, shared by a class's synthetic images (at least 3 each), along which effects are measured."""
     held_out_steps: Positive = 1
     """Score signed: steps of a network on the synthetic images before its loss on held-out real images is taken."""
+    mistakes: MistakesConfig = MistakesConfig()
+    """Score mistakes: the training of the network whose mistakes count."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers in which real samples pass the network while they are measured. bfloat16 is meant for GPUs; a batch whose
     order it would change is measured in float32 all the same. The synthetic images are always moved in float32."""
@@ -199,7 +243,8 @@ class ReselectConfig(Frozen):
     @property
     def low_part(self) -> float:
         """Part of what is dropped that is taken from the low end. Raises ConfigError as `shares`."""
-        return 1.0 if RESELECT_SCORES[self.score].signed else self.shares[1]
+        always = RESELECT_SCORES[self.score].low_part
+        return self.shares[1] if always is None else always
 
     @model_validator(mode="after")
     def _definition_is_exact(self) -> Self:

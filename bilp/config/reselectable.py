@@ -5,7 +5,7 @@ from __future__ import annotations
 from bilp.config.distill import DistillConfig
 from bilp.config.methods import METHODS, either, names_of
 from bilp.config.network import NetworkConfig
-from bilp.config.reselect import RESELECT_MODES, RESELECT_SCORES, ReselectConfig
+from bilp.config.reselect import RESELECT_MODES, RESELECT_SCORES, ReselectConfig, ReselectScore
 
 
 def without_effects(distill: DistillConfig, reselect: ReselectConfig) -> str:
@@ -31,6 +31,35 @@ def no_first_decision(distill: DistillConfig, reselect: ReselectConfig) -> str:
         return f"{setting}: method {method.name} does not begin at the images of distill.init with these settings: {otherwise}"
     if distill.init == "noise":
         return f"{setting}: images that begin as noise are drawn from no real sample: set distill.init to real, or {otherwise}"
+    return ""
+
+
+def scored_by(name: str, reselect: ReselectConfig) -> ReselectScore | None:
+    """What real samples of a method are ranked by while distilling; None where nothing is pruned adaptively."""
+    return RESELECT_SCORES[reselect.score] if METHODS[name].adaptive and reselect.active else None
+
+
+def asks_teacher(distill: DistillConfig, reselect: ReselectConfig) -> bool:
+    """Whether a run of these settings asks a teacher: its method does, or what samples are ranked by."""
+    score = scored_by(distill.method, reselect)
+    return METHODS[distill.method].needs_teacher or (score is not None and score.needs_teacher)
+
+
+def asks_ranking(distill: DistillConfig, reselect: ReselectConfig) -> bool:
+    """Whether a run of these settings asks how hard real samples are, likewise."""
+    score = scored_by(distill.method, reselect)
+    return distill.ranks or (score is not None and score.needs_ranking)
+
+
+def not_whole(distill: DistillConfig, reselect: ReselectConfig) -> str:
+    """Why samples cannot be ranked by what the whole set teaches, in one line that says what to do; empty if they can, or are not."""
+    score = scored_by(distill.method, reselect)
+    if score is None or not score.whole:
+        return ""
+    if distill.shards > 1:
+        return f"reselect.score {score.name} needs the images of all classes together: set distill.shards to 1, or use another score"
+    if reselect.interval:
+        return f"reselect.score {score.name} decides at the boundaries of rounds only: set reselect.interval to 0, or use another score"
     return ""
 
 

@@ -12,7 +12,7 @@ from bilp.config.entering import entering_images
 from bilp.config.estimators import ESTIMATORS
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.config.shapes import Shape, values_in
-from bilp.costs.work import FORWARD
+from bilp.costs.work import FORWARD, TRAINING
 from bilp.registry import resolve
 
 Measuring = Callable[[DistillConfig, ReselectConfig, int, int], float]
@@ -40,6 +40,8 @@ def measured_forwards(run: PlannedRun, samples: int, vector: float, parameters: 
     score, estimator = RESELECT_SCORES[reselect.score], ESTIMATORS[reselect.estimator]
     method, images = METHODS[distill.method], entering_images(distill)
     product = method.product_cost
+    if score.whole:  # a network learns the set, and looks at the samples as the teacher does
+        return 2 * FORWARD + TRAINING * reselect.mistakes.epochs * distill.decode.count(distill.ipc) / samples
     if score.substitute is not None:
         return FORWARD
     if method.measuring_work:

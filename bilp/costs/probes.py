@@ -112,7 +112,7 @@ def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed,
     short = PlannedRun(run.arm, run.experiment, run.chosen, distill, reselect)
     experts = _experts(config, data, device) if needs_experts(config) else None
     counts = torch.bincount(data.dataset.train.labels, minlength=data.dataset.classes).numpy()
-    teacher = _stored_teacher(config, data, device) if method.needs_teacher else None
+    teacher = _stored_teacher(config, data, device) if short.asks_teacher else None
     supplied = Supplied(encoder_of(distill, data.dataset)) if distill.linear.weights is not None else None
     even = Difficulty(torch.zeros(len(data.dataset.train), dtype=torch.float64), high_is_hard=True)  # which no time depends on
     inputs = RunInputs(experts, teacher=teacher, supplied=supplied, difficulty=even)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.methods import either, names_of
-from bilp.config.reselectable import misfit, no_first_decision, without_effects
+from bilp.config.reselectable import asks_ranking, asks_teacher, misfit, no_first_decision, not_whole, without_effects
 from bilp.data.pool import RealPool
 from bilp.distill.starting_set import open_starting, starting_uri
 from bilp.distill.step.initial import require_initial
@@ -50,7 +50,8 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
     if not method.needs_experts and experts_uri is not None:
         others = either(names_of(lambda other: other.needs_experts))
         raise ConfigError(f"method {method.name} imitates no experts: leave {experts_uri} out, or use method {others}")
-    if not method.needs_teacher and teacher_uri is not None:
+    teaches = asks_teacher(distill, reselect)
+    if not teaches and teacher_uri is not None:
         others = either(names_of(lambda other: other.needs_teacher))
         raise ConfigError(f"method {method.name} asks no teacher: leave {teacher_uri} out, or use method {others}")
     if not method.adaptive and reselect.active:
@@ -63,7 +64,7 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
             f"adaptive pruning (beta = {reselect.beta}) measures effects on images that are moved, and real_part.share = "
             f"{distill.real_part.share:g} holds some of them: set beta = 0, or share to 0"
         )
-    if told := misfit(distill.method, reselect) or without_effects(distill, reselect):
+    if told := misfit(distill.method, reselect) or without_effects(distill, reselect) or not_whole(distill, reselect):
         raise ConfigError(told)
     if reselect.active:
         if told := no_first_decision(distill, reselect):
@@ -71,14 +72,17 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
         reselect.require_numbers()
     if method.needs_experts and experts_uri is None:
         raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")
-    if method.needs_teacher and teacher_uri is None:
-        raise ConfigError(f"method {distill.method} asks a teacher: train one (train_teacher) and name it")
+    if teaches and teacher_uri is None:
+        asks = f"method {distill.method}" if method.needs_teacher else f"reselect.score {reselect.score}"
+        raise ConfigError(f"{asks} asks a teacher: train one (train_teacher) and name it")
 
 
-def check_ranking(distill: DistillConfig, ranking_uri: str | None) -> None:
+def check_ranking(distill: DistillConfig, reselect: ReselectConfig, ranking_uri: str | None) -> None:
     """Raise ConfigError if a run that asks how hard samples are is not told, or another one is."""
-    if distill.ranks and ranking_uri is None:
-        asks = "real_part.window" if distill.real_part.window is not None else f"method {distill.method}"
+    asked = asks_ranking(distill, reselect)
+    if asked and ranking_uri is None:
+        asks = f"method {distill.method}" if distill.ranks else f"reselect.score {reselect.score}"
+        asks = "real_part.window" if distill.real_part.window is not None else asks
         raise ConfigError(f"{asks} asks how hard samples are: name a selection that ranks them (prune with keep = 1)")
-    if not distill.ranks and ranking_uri is not None:
+    if not asked and ranking_uri is not None:
         raise ConfigError(f"nothing in this run asks how hard samples are: leave {ranking_uri} out, or set distill.real_part.window")

@@ -65,7 +65,8 @@ def _reselect(part: Part, round: int, device: torch.device | str, progress: Prog
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, (RESELECT, round), device, progress)
     pretrained, supplied = open_pretrained(run_uri, run), open_supplied(run.distill, pool.dataset, run.parents)
-    inputs = RunInputs(pretrained=pretrained, teacher=open_teacher(run_uri, run), supplied=supplied)
+    teacher, difficulty = open_teacher(run_uri, run), open_difficulty(run_uri, run, pool)
+    inputs = RunInputs(pretrained=pretrained, teacher=teacher, supplied=supplied, difficulty=difficulty)
     setting = Setting.assemble(run.distill, run.reselect, pool, device, inputs, part.classes(pool.classes))
     pruner = new_pruner(run, pool)
     if before.pruner:

@@ -104,7 +104,7 @@ def start_run(
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
     check_method(distill, reselect, experts_uri, teacher_uri)
-    check_ranking(distill, ranking_uri)
+    check_ranking(distill, reselect, ranking_uri)
     parents |= _trained(distill, parents, experts_uri, teacher_uri) | _ranked(dataset, ranking_uri)
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     places = {"selection": selection_uri, "experts": experts_uri, "teacher": teacher_uri, "ranking": ranking_uri, "start": start_uri}

@@ -14,6 +14,7 @@ from bilp.config.base import as_recorded
 from bilp.config.criteria import CRITERIA
 from bilp.config.methods import DEFAULT_METHOD, METHODS
 from bilp.config.pipeline import settings
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.config.words import is_search, is_word
 from bilp.errors import ConfigError
 from bilp.text.sample_words import spoken
@@ -202,6 +203,8 @@ def _proxy_settings(config: PipelineConfig) -> DistillConfig:
         raise ConfigError(f"search.method {name} asks how hard samples are, of all of them: use another method")
     if method.needs_teacher:
         raise ConfigError(f"search.method {name} asks a teacher, which knows the images that are held out: use another method")
+    if any(searched(config)[1:]) and (score := RESELECT_SCORES[config.reselect.score]).needs_teacher:
+        raise ConfigError(f"reselect.score {score.name} asks a teacher, which knows the images that are held out: use another score")
     if any(searched(config)[1:]) and not method.adaptive:
         raise ConfigError(f"search.method {name} {method.no_effect}, so it cannot search adaptive pruning: use another method")
     if name == config.method:

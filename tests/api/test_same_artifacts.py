@@ -24,6 +24,11 @@ SHORT: dict[str, Any] = {
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "adaptive pruning and two experiments": {"method": "dm", "experiments": 2, "arms": ["unpruned", "static", "adaptive", "bilp"]},
+    "mistakes of the set": {
+        "method": "dm",
+        "arms": ["unpruned", "adaptive"],
+        "reselect": {**SHORT["reselect"], "score": "mistakes", "mistakes": {"epochs": 2}},
+    },
     "further arms": {
         "experiments": 2,
         "arms": ["unpruned", "static", "random_pruning", "direct"],

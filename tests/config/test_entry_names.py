@@ -136,7 +136,8 @@ def test_an_entry_of_a_measure_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", RESELECT_SCORES)
 def test_an_entry_of_a_score_is_complete(name: str) -> None:
     score = RESELECT_SCORES[name]
-    assert all(getattr(score, field.name) for field in fields(score) if field.name not in ("substitute", "uniform", "signed"))
+    told = ("name", "noun", "title", "word", "meaning")
+    assert all(getattr(score, name) for name in told) and {*told} < {field.name for field in fields(score)}
     assert score.substitute is None or isinstance(resolve(score.substitute), Substitute)
     others = [other.name for other in RESELECT_SCORES.values() if (other.substitute, other.signed) == (score.substitute, score.signed)]
     assert others == [name]

@@ -98,8 +98,9 @@ def score_pools(
         for _, of_class in groupby(measured, key=attrgetter("class_index")):
             yield torch.cat([scored.values for scored in of_class])
     else:  # some substitutes compare a sample with all others of its class
+        prepared = substitute.prepare(setting, synthetic, *path)
         for _, batches in groupby(chunks, key=attrgetter("class_index")):
-            raw = torch.cat([_raw(setting, substitute, batch, batch.images(setting)) for batch in batches])
+            raw = torch.cat([_raw(setting, substitute, batch, batch.images(setting), prepared) for batch in batches])
             yield substitute.score(raw).float().cpu()
 
 
@@ -134,8 +135,7 @@ def _signed(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> It
 
 def _substituted(setting: Setting, substitute: Substitute, batch: Batch) -> Scored:
     images = batch.images(setting)
-
-    return means_of(setting, batch, images, substitute.score(_raw(setting, substitute, batch, images)).float().cpu())
+    return means_of(setting, batch, images, substitute.score(_raw(setting, substitute, batch, images, None)).float().cpu())
 
 
 def means_of(setting: Setting, batch: Batch, images: Tensor, values: Tensor) -> Scored:
@@ -153,9 +153,9 @@ def means_of(setting: Setting, batch: Batch, images: Tensor, values: Tensor) -> 
 
 
 @torch.no_grad()
-def _raw(setting: Setting, substitute: Substitute, batch: Batch, images: Tensor) -> Tensor:
+def _raw(setting: Setting, substitute: Substitute, batch: Batch, images: Tensor, prepared: object) -> Tensor:
     """What a substitute needs of each of the batch's images `[n, C, H, W]`: a number `[n]`, or a vector `[n, F]`."""
-    return substitute.raw(setting, images, batch.class_index, batch.path)
+    return substitute.raw(setting, batch, images, prepared)
 
 
 def _substitute(setting: Setting) -> Substitute | None:
