@@ -127,8 +127,9 @@ def prune(scores: Scores | Dataset | Uri, *, root: Uri | None = None, device: st
     scored = made.uri if made is not None and needs_scores(config.prune) else None
     with place_at(data.root, device) as place:
         if asks(config):
+            asked = config
             config, _ = resolved(config, data.uri, place)
-            given = found_numbers(given, config)
+            given = found_numbers(given, asked, config)
         uri = composition.pruned(data.uri, scored, config.prune, place)
     return Selection(uri, data, made, given)
 

@@ -78,26 +78,28 @@ def for_images(given: Given, ingested: IngestConfig) -> PipelineConfig:
     return config if config.ingest == ingested else configured(merge(given, pinned(ingested)))
 
 
-def found_numbers(given: Given, found: PipelineConfig) -> dict[str, Any]:
-    """`given` with the numbers that a search found in the place of its word, in dials and in groups.
+def found_numbers(given: Given, asked: PipelineConfig, found: PipelineConfig) -> dict[str, Any]:
+    """`given` with the numbers that a search found in the place of its word, in dials and in groups, and where a recipe has the word.
 
     Where it found that adaptive pruning had better be off, so is a first decision, which a typed beta of 0 would be refused with.
+
+    Args:
+        given: Dials and groups of settings.
+        asked: The configuration that they lead to.
+        found: The same with numbers.
     """
-    keep, reselect = found.prune.keep, found.reselect
-    numbers: dict[tuple[str, ...], Any] = {
-        ("keep",): keep,
-        ("prune", "keep"): keep,
-        ("beta",): reselect.beta,
-        ("reselect", "beta"): reselect.beta,
-        ("reselect", "low_share"): reselect.low_share,
-    }
-    changed = dict(given)
-    for path, number in numbers.items():
-        *groups, name = path
-        within = changed.get(groups[0], {}) if groups else changed
-        if is_search(within.get(name)):
-            changed = merge(changed, {groups[0]: {name: number}} if groups else {name: number})
-    if reselect.beta == 0.0 and changed.get("reselect", {}).get("before_initialization"):
+    changed, pruning, reselect = dict(given), found.prune, found.reselect
+    words = (
+        ("keep", "prune", "keep", asked.prune.keep, pruning.keep),
+        ("beta", "reselect", "beta", asked.reselect.beta, reselect.beta),
+        (None, "reselect", "low_share", asked.reselect.low_share, reselect.low_share),
+    )
+    for dial, group, name, word, number in words:
+        if is_search(word):
+            in_group = dial is None or name in changed.get(group, {})
+            changed = merge(changed, {group: {name: number}} if in_group else {})
+            changed |= {dial: number} if dial is not None and (dial in changed or not in_group) else {}
+    if reselect.beta == 0.0 and asked.reselect.before_initialization:
         changed = merge(changed, {"reselect": {"before_initialization": False}})
     return changed
 

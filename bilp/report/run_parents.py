@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.facts import BufferFacts, PretrainedFacts, TeacherFacts
@@ -34,43 +35,37 @@ class RunSource:
     uri: str
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A kind of network that is trained before runs, on real samples: the role of a parent, its artifact, and what a reader is told."""
+
+    role: str
+    kind: str
+    facts: type[BufferFacts] | type[PretrainedFacts] | type[TeacherFacts]
+    told: Callable[[Any, str], str]
+    """Of facts, and what was learned in words."""
+
+
+_TRAINED = (
+    _Trained("experts", EXPERT_BUFFER, BufferFacts, lambda facts, learned: f"{facts.count} experts of {learned}"),
+    _Trained("pretrained network", PRETRAINED, PretrainedFacts, lambda _, learned: f"Network trained beforehand on {learned}"),
+    _Trained("teacher", TEACHER, TeacherFacts, lambda _, learned: f"Teacher of {learned}"),
+)
+
+
 def run_parents(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
-    """What the synthetic sets of these runs name as their parents beside the data set and its selection.
+    """What the synthetic sets of these runs name as their parents beside the data set and its selection, each once.
 
     `several` says whether arms have several experiments, each of which may have samples of its own.
     """
-    return [*_expert_sources(runs, several), *_pretrained_sources(runs, several), *_teacher_sources(runs, several), *_ranked_sources(runs)]
-
-
-def _expert_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
-    """The buffers of experts that the runs imitated, each once."""
     sources = []
-    for number, (uri, run) in enumerate(_shared(runs, "experts").items()):
-        buffer = open_artifact(uri, EXPERT_BUFFER)
-        facts = buffer.stated(BufferFacts)
-        learned = _learned(facts.selection, run, several)
-        sources.append(ReportedArtifact(f"experts {number}", f"{facts.count} experts of {learned}", buffer))
-    return sources
-
-
-def _pretrained_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
-    """The networks that iterations of the runs started from, each once."""
-    sources = []
-    for number, (uri, run) in enumerate(_shared(runs, "pretrained network").items()):
-        network = open_artifact(uri, PRETRAINED)
-        learned = _learned(network.stated(PretrainedFacts).selection, run, several)
-        sources.append(ReportedArtifact(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
-    return sources
-
-
-def _teacher_sources(runs: Sequence[RunSource], several: bool) -> list[ReportedArtifact]:
-    """The teachers that the runs asked, each once."""
-    sources = []
-    for number, (uri, run) in enumerate(_shared(runs, "teacher").items()):
-        teacher = open_artifact(uri, TEACHER)
-        learned = _learned(teacher.stated(TeacherFacts).selection, run, several)
-        sources.append(ReportedArtifact(f"teacher {number}", f"Teacher of {learned}", teacher))
-    return sources
+    for kind in _TRAINED:
+        for number, (uri, run) in enumerate(_shared(runs, kind.role).items()):
+            artifact = open_artifact(uri, kind.kind)
+            facts = artifact.stated(kind.facts)
+            told = kind.told(facts, _learned(facts.selection, run, several))
+            sources.append(ReportedArtifact(f"{kind.role} {number}", told, artifact))
+    return [*sources, *_ranked_sources(runs)]
 
 
 def _shared(runs: Sequence[RunSource], role: str) -> dict[str, RunSource]:

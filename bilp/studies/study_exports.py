@@ -9,7 +9,7 @@ from bilp.evaluate.metrics import Difference
 from bilp.report.latex import PACKAGE
 from bilp.studies.statistics import Comparison
 from bilp.studies.study_table import Entry, Table
-from bilp.studies.study_words import cells_as_rows, title_of
+from bilp.studies.study_words import cells_as_rows, seeds_of, title_of
 from bilp.text.csv_text import csv_text
 from bilp.text.escaping import latex, spreadsheet
 
@@ -77,7 +77,7 @@ def as_latex(table: Table) -> str:
     many = cells_as_rows(plan)
     cells, arms = ([latex(cell.title) for cell in plan.cells], [latex(title_of(plan, arm)) for arm in plan.study.arms])
     corner, heads = ("", arms) if many else ("Trained on", cells)
-    caption = f"{plan.study.shown_title}: test accuracy in \\%, mean and half width of its 95\\,\\% interval over {plan.study.seeds} seeds"
+    caption = f"{plan.study.shown_title}: test accuracy in \\%, mean and half width of its 95\\,\\% interval over {seeds_of(plan)}"
     lines = [PACKAGE, r"\begin{table}", r"\centering", rf"\caption{{{_caption(table, caption)}}}"]
     lines += [rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule", rf"{corner} & {' & '.join(heads)} \\"]
     for network in table.networks:

@@ -24,6 +24,7 @@ from bilp.studies.study_words import (
     marked,
     notes,
     score_title,
+    seeds_of,
     sentences,
     shown_accuracy,
     status,
@@ -81,7 +82,7 @@ def _table(table: Table, network: str) -> dict[str, Any]:
     """Arms as rows and cells as columns, or the other way round where there are many cells."""
     plan, several = table.plan, len(table.networks) > 1
     arms = [_arm(table, arm, network) for arm in plan.study.arms]
-    caption = f"Mean accuracy in % with 95 % interval over {plan.study.seeds} seeds{f', on {network}' if several else ''}"
+    caption = f"Mean accuracy in % with 95 % interval over {seeds_of(plan)}{f', on {network}' if several else ''}"
     if plan.references:
         to = " and, below it, to ".join(title_of(plan, reference) for reference in plan.references)
         caption += f"; in small print paired differences in points to {to}"

@@ -33,6 +33,11 @@ def title_of(plan: Plan, arm: str) -> str:
     return words_of(plan, arm).title
 
 
+def seeds_of(plan: Plan) -> str:
+    """What intervals of a study are over (`bilp.studies.statistics`)."""
+    return "the trainings of one seed" if plan.study.seeds == 1 else f"{plan.study.seeds} seeds"
+
+
 def marked(found: Comparison) -> str:
     """'+2.1 ± 0.8 *'."""
     mark = SIGNIFICANT if found.significant else EQUAL if found.equivalent else ""

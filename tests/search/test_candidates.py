@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -130,9 +131,21 @@ def test_numbers_that_are_found_make_settings_that_can_be_read_again(beta: float
         found = configured(asked).with_found({"reselect.beta": beta}, "search")
         assert (found.beta, found.reselect.beta, found.reselect.before_initialization) == (beta, beta, beta > 0)
         assert PipelineConfig.model_validate(found.model_dump(mode="json")) == found
-        assert configured(found_numbers(asked, found)).reselect == found.reselect
+        assert configured(found_numbers(asked, configured(asked), found)).reselect == found.reselect
     assert (found.origins or {})["reselect.before_initialization"] == ("search" if beta == 0 else "given")
-    assert found_numbers({"beta": "search"}, found) == {"beta": beta}, "nothing is added that nobody asked for"
+    alone = {"beta": "search"}
+    assert found_numbers(alone, configured(alone), found) == {"beta": beta}, "nothing is added that nobody asked for"
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_a_number_that_is_found_goes_before_the_word_of_a_recipe(beta: float, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("beta: search\nkeep: search\nreselect: {low_share: search, before_initialization: yes}\n", encoding="utf-8")
+    given = {"dataset": "digits", "recipe": str(recipe)}
+    asked = configured(given)
+    found = asked.with_found({"prune.keep": 0.7, "reselect.beta": beta, "reselect.low_share": 0.25}, "search")
+    again = configured(found_numbers(given, asked, found))
+    assert (again.keep, again.prune.keep, again.reselect) == (0.7, 0.7, found.reselect)
 
 
 def test_proxies_take_no_first_decision() -> None:
