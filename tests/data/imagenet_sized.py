@@ -1,6 +1,7 @@
 """A data set as large as ImageNet-1K, 1,281,167 images of 1x2x2 pixels in 1000 classes, through every stage that reads tables of it.
 
-    python imagenet_sized.py FOLDER
+    python imagenet_sized.py FOLDER          ingests arrays
+    python imagenet_sized.py FOLDER parts    ingests a source of named images in parts: a plan, the parts, and what joins them
 
 prints one line of JSON: what each stage found, its seconds of CPU, and the largest resident memory of the process. It is a process of its
 own, so that this is what the stages took.
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import large_join
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -92,7 +94,7 @@ def peak_bytes() -> int:
     return int(Path("/proc/self/status").read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) * 1024
 
 
-def main(root: str) -> None:
+def main(root: str, *how: str) -> None:
     """Go through the stages."""
     told: dict[str, Any] = {"seconds": {}}
     begun = time.process_time()
@@ -102,8 +104,17 @@ def main(root: str) -> None:
         told["seconds"][stage], begun = round(time.process_time() - begun, 1), time.process_time()
 
     score = ScoreConfig(trials=1, epochs=EPOCHS, init_epochs=1, converge_epochs=1, early_from=1, early_to=1, network=NARROW)
-    dataset = ingested(root)
-    after("ingest")
+    if how == ("parts",):
+        large_join.made_up()
+        plan_uri = large_join.planned(root)
+        after("plan")
+        large_join.decoded(plan_uri)
+        after("parts")
+        dataset = large_join.joined(root)
+        after("join")
+    else:
+        dataset = ingested(root)
+        after("ingest")
     scored(dataset, score, root)
     after("a trial's table")
     scores = summarize(dataset, score, root)
@@ -128,4 +139,4 @@ def main(root: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -72,21 +72,40 @@ def peak_bytes() -> int:
     return int(Path("/proc/self/status").read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) * 1024
 
 
-def main(step: str, root: str) -> None:
-    """Take one of the steps."""
+def made_up() -> None:
+    """From here on every source of this process is the made-up one, in parts."""
     for module in (ingestion, sys.modules[ingest_part.__module__]):
         module.open_source = lambda config: MadeUp()  # type: ignore[attr-defined]
     ingest_plan.rows_of_shape = lambda shape, counts: ROWS
+
+
+def planned(root: str) -> str:
+    """The plan's URI."""
+    return str(ingestion.plan_source(CONFIG, root))
+
+
+def decoded(plan_uri: str) -> None:
+    """All parts of a plan."""
+    for part in open_plan(plan_uri).parts:
+        ingest_part(CONFIG, plan_uri, part.number)
+
+
+def joined(root: str) -> str:
+    """The data set's URI."""
+    return open_record(ingestion.read_source(CONFIG, root)).dataset_uri
+
+
+def main(step: str, root: str) -> None:
+    """Take one of the steps."""
+    made_up()
     if step == "parts":
-        plan_uri = str(ingestion.plan_source(CONFIG, root))
-        for part in open_plan(plan_uri).parts:
-            ingest_part(CONFIG, plan_uri, part.number)
+        decoded(planned(root))
         return
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = peak_bytes()
-    record = ingestion.read_source(CONFIG, root)
+    dataset = joined(root)
     print(peak_bytes() - before)
-    assert len(open_dataset(open_record(record).dataset_uri).train) == CLASSES * EACH + MORE
+    assert len(open_dataset(dataset).train) == CLASSES * EACH + MORE
 
 
 if __name__ == "__main__":
