@@ -172,7 +172,8 @@ def told_duplicates(facts: Mapping[str, Any]) -> list[str]:
     if facts["pictures_in_several_classes"]:
         pictures, images = facts["pictures_in_several_classes"], facts["images_in_several_classes"]
         one, other = facts["example"]
-        lines.append(f"{counted(pictures, 'picture')} with more than one label ({counted(images, 'image')}), such as {one} and {other}")
+        copies = counted(images, "copy", "copies")
+        lines.append(f"{counted(pictures, 'image')} with more than one label ({copies}), such as {one} and {other}")
     if facts["test_images_in_train"]:
         lines.append(f"{counted(facts['test_images_in_train'], 'test image')} with the pixels of a training image")
     if not lines:

@@ -48,7 +48,7 @@ def test_duplicates_are_counted_told_and_listed(leaky: Path) -> None:
     assert (len(dataset.train), len(dataset.test)) == (12, 9), "all are kept"
     assert lines(dataset) == [
         "1 training image and 1 test image with the pixels of an earlier one of the same class",
-        "1 picture with more than one label (3 images), such as train/cat/0.png and train/dog/9.png",
+        "1 image with more than one label (3 copies), such as train/cat/0.png and train/dog/9.png",
         "2 test images with the pixels of a training image",
         "duplicates kept; ingest.duplicates drop would leave out 4 training images and 2 test images",
     ]

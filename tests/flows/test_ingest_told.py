@@ -42,7 +42,7 @@ def test_notes_skipped_files_and_duplicates_are_told_each_time(photos: Path, tmp
         "the classes of the training images are in the top directory; a test split is held out of them",
         "16-bit gray images",
         "1 file skipped,",
-        "1 picture with more than one label (2 images), such as a/0.png and b/9.png",
+        "1 image with more than one label (2 copies), such as a/0.png and b/9.png",
         "duplicates kept, equal ones on one side of the split; ingest.duplicates drop would leave out 2 images",
     ]
     images = "9 training and 2 test images of 2 classes, 1 x 8 x 8"

@@ -65,7 +65,7 @@ def test_pictures_are_named_as_their_files_are_called_now(tmp_path: Path, photos
 def test_what_was_noticed_is_on_the_page(tmp_path: Path, photos: Path) -> None:
     _, page = written(photos, str(tmp_path / "store"))
     assert f"Read from {photos}: 14 training images and 12 test images of 2 classes, 8 x 8 pixels, gray." in page.text
-    assert "1 picture with more than one label (2 images), such as train/a/0.png and train/b/9.png" in page.text
+    assert "1 image with more than one label (2 copies), such as train/a/0.png and train/b/9.png" in page.text
     assert "1 test image with the pixels of a training image" in page.text
     _, dropped = written(photos, str(tmp_path / "store"), duplicates="drop")
     assert "duplicates dropped: 3 training images" in dropped.text
