@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bilp.data.sources.npz import read_array, stored_arrays
+from bilp.data.sources.npz import members, read_array, stored_arrays
 from bilp.errors import DataError
-from bilp.exchange.flax_files import HEAD, is_flax, read_arrays
+from bilp.exchange.flax_files import HEAD, TYPES, is_flax, read_arrays
 from bilp.exchange.reference_files import Layout, PublishedSet, check_size, checked
 from bilp.storage import objects
 from bilp.storage.ranges import opened
@@ -37,22 +37,20 @@ FREPO = Layout("frepo", scale="frepo", whitens=True, learned="values", numbering
 BRANCH, IN_STATE = "params", ("x_proto", "y_proto")
 IN_NPZ = ("image", "label")
 SUFFIX = ".npy"
-AHEAD = 2**16
 LEAST_AGREEMENT = 0.5
 """Share of the labels whose largest value is that of their place's class. Of a part of the classes, hardly any is."""
 
 
 def is_frepo(file: str) -> bool:
     """Whether a file looks like one of these: it begins as a checkpoint of Flax, or is an .npz. Raises MissingArtifact."""
-    with opened(file, ahead=AHEAD) as content:
+    with opened(file) as content:
         head = content.read(HEAD)
-        if not head.startswith(ZIP):
-            return is_flax(head)
-        try:
-            with zipfile.ZipFile(content) as archive:
-                return all(name.endswith(SUFFIX) for name in archive.namelist())
-        except zipfile.BadZipFile:
-            return False
+    if not head.startswith(ZIP):
+        return is_flax(head)
+    try:
+        return all(entry.filename.endswith(SUFFIX) for entry in members(file))
+    except DataError:
+        return False
 
 
 def read_frepo(file: str) -> PublishedSet:
@@ -77,16 +75,14 @@ def read_frepo(file: str) -> PublishedSet:
 
 def _npz_arrays(file: str) -> Mapping[str, Array]:
     """Both arrays, of a file that declares no more than it holds."""
-    size = objects.size(file)
-    with opened(file, ahead=AHEAD) as content, zipfile.ZipFile(content) as archive:
-        entries = archive.infolist()
+    size, entries = objects.size(file), members(file)
     declared = sum(entry.file_size for entry in entries)
     if declared > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise DataError(f"{file} is compressed, and declares {declared:,} bytes in {size:,}: write it again with numpy.savez")
     there = stored_arrays(file)
     for name, array in there.items():
-        if name in IN_NPZ and array.dtype.kind != "f":
-            raise DataError(f"{file} holds {name} as {shown(str(array.dtype))}: expected floats")
+        if name in IN_NPZ and array.dtype.name not in TYPES:
+            raise DataError(f"{file} holds {name} as {shown(str(array.dtype))}: expected {', '.join(TYPES[:-1])} or {TYPES[-1]}")
     return {name: read_array(file, name) for name in IN_NPZ if name in there}
 
 

@@ -217,9 +217,10 @@ NPZ: dict[str, tuple[bytes, str]] = {
     "a negative shape": (zipped(stored("image", npy("(-1, -1)", data=b"abcd"))), "claims shape"),
     "a damaged header": (zipped(stored("image", npy("(((("))), "damaged header"),
     "no array": (zipped(stored("image", b"pixels")), "is no readable .npz"),
-    "integers": (npz(image=IMAGES.astype(np.uint8), label=LABELS), "holds image as uint8: expected floats"),
-    "classes in place of labels": (npz(image=IMAGES, label=np.arange(6)), "holds label as int64: expected floats"),
+    "integers": (npz(image=IMAGES.astype(np.uint8), label=LABELS), "holds image as uint8: expected float16, float32 or float64"),
+    "classes in place of labels": (npz(image=IMAGES, label=np.arange(6)), "holds label as int64: expected float16"),
     "complex images": (npz(image=IMAGES.astype(np.complex64), label=LABELS), "holds image as complex64"),
+    "more than double": (zipped(stored("image", npy("(1,)", "<f16", bytes(16)))), "image as float128: expected|damaged header"),
     "stored by columns": (npz(image=np.asfortranarray(IMAGES), label=LABELS), "stored by columns"),
 }
 
