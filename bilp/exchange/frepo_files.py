@@ -78,7 +78,7 @@ def _npz_arrays(file: str) -> Mapping[str, Array]:
     size, entries = objects.size(file), members(file)
     declared = sum(entry.file_size for entry in entries)
     if declared > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise DataError(f"{file} is compressed, and declares {declared:,} bytes in {size:,}: write it again with numpy.savez")
+        raise DataError(f"{file} is compressed or damaged ({declared:,} bytes in a file of {size:,}): write it again with numpy.savez")
     there = stored_arrays(file)
     for name, array in there.items():
         if name in IN_NPZ and array.dtype.name not in TYPES:

@@ -24,6 +24,7 @@ from bilp.exchange.frepo_files import is_frepo, read_frepo
 
 IMAGES = np.random.default_rng(0).normal(0, 1, (6, 4, 5, 3)).astype(np.float32)
 LABELS = centered(2, 3)
+SHAPE, BYTES = IMAGES.shape, IMAGES.tobytes()
 
 
 def npz(save: Callable[..., None] = np.savez, **arrays: Any) -> bytes:
@@ -144,8 +145,16 @@ def npy(shape: str, kind: str = "<f4", data: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
 
 
+def claiming(size: int) -> bytes:
+    """An .npz in whose directory the images have so many bytes, as their shape has."""
+    shape = f"({(size - 128) // 4},)"
+    data = bytearray(zipped(stored("image", npy(shape, data=BYTES)), stored("label", npy("(1, 1)", data=b"abcd"))))
+    field = data.find(b"PK\x01\x02") + 20  # of the first member: bytes as they are stored, and as they are
+    data[field : field + 8] = size.to_bytes(4, "little") * 2
+    return bytes(data)
+
+
 X, Y = array(IMAGES), array(LABELS)
-SHAPE, BYTES = IMAGES.shape, IMAGES.tobytes()
 DEEP = b"\x81\xa1a" * 3000
 
 CHECKPOINTS: dict[str, tuple[bytes, str]] = {
@@ -211,8 +220,9 @@ NPZ: dict[str, tuple[bytes, str]] = {
     "pickled images": (npz(image=np.array([{}, {}], dtype=object), label=LABELS), "holds Python objects"),
     "no labels": (npz(image=IMAGES), "holds no label"),
     "other arrays": (npz(x_train=IMAGES, y_train=LABELS), "holds no image and no label"),
-    "compressed": (npz(np.savez_compressed, image=IMAGES, label=LABELS), "is compressed"),
-    "a bomb": (zipped(stored("image", bytes(2**24)), kind=zipfile.ZIP_DEFLATED), "declares 16,777,216 bytes in"),
+    "compressed": (npz(np.savez_compressed, image=IMAGES, label=LABELS), "is compressed or damaged"),
+    "a bomb": (zipped(stored("image", bytes(2**24)), kind=zipfile.ZIP_DEFLATED), r"damaged \(16,777,216 bytes in a file of"),
+    "a directory of 2 GB": (claiming(2**31 - 1), r"damaged \(2,147,[0-9,]+ bytes in a file of"),
     "a shape of 12 TB": (zipped(stored("image", npy("(1000000, 1000, 1000, 3)")), stored("label", npy("(1, 1)"))), "claims shape"),
     "a negative shape": (zipped(stored("image", npy("(-1, -1)", data=b"abcd"))), "claims shape"),
     "a damaged header": (zipped(stored("image", npy("(((("))), "damaged header"),
