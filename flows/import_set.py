@@ -1,7 +1,7 @@
 """python -m flows.import_set --dataset cifar10 --file res_DC_CIFAR10_ConvNet_1ipc.pt --evaluated yes
 
-Convert a set that a reference project published (.pt of DC, DSA, DM, MTT or IDC) to a synthetic set of our own. With
---evaluated yes it is also tested: networks are trained on it and on the baselines, as by flows.evaluate.
+Convert a set that a reference project published (.pt of DC, DSA, DM, MTT or IDC; FRePo's checkpoint or .npz) to a synthetic set of
+our own. With --evaluated yes it is also tested: networks are trained on it and on the baselines, as by flows.evaluate.
 """
 
 from __future__ import annotations

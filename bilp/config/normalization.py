@@ -32,14 +32,14 @@ NORMALIZATIONS: Registry[NormalizationEntry] = Registry(
 )
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name without case and punctuation."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 # By plain name. Entries of other packages are not among them: what is installed must not change other sources' data sets.
 KNOWN: dict[str, KnownSet] = {
-    **{_plain(source.name): source.known for source in OWN if source.known is not None},
+    **{plain_name(source.name): source.known for source in OWN if source.known is not None},
     "tinyimagenet": TINY_IMAGENET,
     "tinyimagenet200": TINY_IMAGENET,
 }
@@ -49,4 +49,4 @@ def known_set(name: str, source: str) -> KnownSet | None:
     """The published set that a data set called `name`, opened by a source, is a copy of by its name; else what the source says."""
     if (constants := SOURCES[source].constants) is not None:
         return KnownSet(None, None, constants)
-    return KNOWN.get(_plain(name)) or SOURCES[source].known
+    return KNOWN.get(plain_name(name)) or SOURCES[source].known

@@ -61,8 +61,17 @@ class Whitening:
         return self._on[device]
 
 
-def fit(blocks: Iterable[Tensor], again: Iterable[Tensor], epsilon: float) -> Whitening:
-    """The whitening of the images `[n, C, H, W]` in all `blocks`; `again` must yield the same ones once more.
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Of flat images `[n, D]`: how many, their mean `center` `[D]`, and `scatter` `[D, D]`, n times their covariance; float64."""
+
+    count: int
+    center: Tensor
+    scatter: Tensor
+
+
+def moments(blocks: Iterable[Tensor], again: Iterable[Tensor]) -> Moments:
+    """Those of the images `[n, C, H, W]` in all `blocks`; `again` must yield the same ones once more.
 
     In float64 throughout, one block in memory at a time. Raises DataError for fewer than two images.
     """
@@ -73,14 +82,20 @@ def fit(blocks: Iterable[Tensor], again: Iterable[Tensor], epsilon: float) -> Wh
     if count < 2:
         raise DataError(f"whitening needs two training images or more, not {count}: add some, or set ingest.whitening to none")
     center = total / count
-    covariance = torch.zeros(len(center), len(center), dtype=torch.float64)
+    scatter = torch.zeros(len(center), len(center), dtype=torch.float64)
     for block in again:
         apart = block.flatten(1).double() - center
-        covariance.addmm_(apart.T, apart)
-    values, vectors = torch.linalg.eigh(covariance / (count - 1))
+        scatter.addmm_(apart.T, apart)
+    return Moments(count, center, scatter)
+
+
+def fit(blocks: Iterable[Tensor], again: Iterable[Tensor], epsilon: float) -> Whitening:
+    """The whitening of the images in all `blocks`, as `moments` takes them. Raises what that raises."""
+    found = moments(blocks, again)
+    values, vectors = torch.linalg.eigh(found.scatter / (found.count - 1))
     # Rounding may leave eigenvalues of constant pixels just below zero.
     matrix = (vectors * (values.clamp(min=0.0) + epsilon).rsqrt()) @ vectors.T
-    return Whitening(center.float(), ((matrix + matrix.T) / 2).float())
+    return Whitening(found.center.float(), ((matrix + matrix.T) / 2).float())
 
 
 def encode(whitening: Whitening) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -44,7 +45,14 @@ def read_own(file: str) -> PublishedSet:
     real = tensors.get("real")
     if real is not None and not (real.dtype == torch.int64 and real.shape == found.labels.shape and int(real.min()) >= DISTILLED):
         raise DataError(f"{file} holds numbers of real images that none are: expected one of int64 for each image, {DISTILLED} for none")
-    return PublishedSet(found.images, found.labels, BILP, found.logits, real, class_names, (mean, std))
+    values = tensors.get("values")
+    if values is not None and not _are_labels(values, (len(found.labels), len(class_names))):
+        raise DataError(f"{file} holds learned labels that none are: expected finite ones of float32 for each image and class")
+    return replace(found, values=values, real=real, class_names=class_names, normalization=(mean, std))
+
+
+def _are_labels(values: Tensor, shape: tuple[int, int]) -> bool:
+    return values.dtype == torch.float32 and values.shape == shape and bool(values.isfinite().all())
 
 
 def _content(local: Path, file: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from bilp.config.import_options import Pixels
 from bilp.errors import DataError
 from bilp.storage import objects
 from bilp.storage.pickled import load_pickled
@@ -26,17 +25,21 @@ class Layout:
     """How the programs of one family save a set."""
 
     name: str
-    scale: Pixels = "dataset"
-    """How its images are normalized."""
+    scale: str = "dataset"
+    """How its images are normalized: a name of `bilp.config.import_options.PIXELS`."""
     whitens: bool = False
     """Whether they are those of a whitened data set, where one is given."""
-    learns_labels: bool = False
-    """Whether its labels may be the logits of learned ones `[n, classes]`, of as many images of each class, class by class."""
+    learned: Literal["", "logits", "values"] = ""
+    """What labels `[n, classes]` of floats are, of as many images of each class, class by class: logits of soft labels, or values that
+    networks shall give; empty where there are none."""
+    numbering: str = ""
+    """"module:function" of how its programs number the classes, where not as everybody: Dataset -> for each number of theirs that of
+    the data set, int64 `[classes]`, or None where these are the same."""
 
 
 DC = Layout("dc")
 """DC, DSA and DM: a dictionary with several sets."""
-MTT = Layout("mtt", whitens=True, learns_labels=True)
+MTT = Layout("mtt", whitens=True, learned="logits")
 """MTT and those after it: a tensor of images, with one of labels in a file beside, which DATM and PAD learn."""
 IDC = Layout("idc", scale="unit")
 """IDC: a pair of images in [0, 1] and labels."""
@@ -61,15 +64,15 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """Images `[n, C, H, W]` or clips `[n, T, C, H, W]` (float32, as they were saved) and labels `[n]` (int64) of one published set.
-
-    `logits` `[n, classes]` (float32) are those of soft labels, if these were saved."""
+    """Images `[n, C, H, W]` or clips `[n, T, C, H, W]` (float32, as they were saved) and labels `[n]` (int64) of one published set."""
 
     images: Tensor
     labels: Tensor
     layout: Layout
     logits: Tensor | None = None
-    """Of soft labels that were learned with the images, `[n, classes]`, if the file has some."""
+    """Of soft labels that were learned with the images, float32 `[n, classes]`, if the file has some."""
+    values: Tensor | None = None
+    """That were learned with the images as what networks shall give for them, float32 `[n, classes]`, if the file has some."""
     real: Tensor | None = None
     """Numbers `[n]`, int64, of training samples of the data set, of images that are such a sample as it is, and -1 for the others."""
     class_names: tuple[str, ...] | None = None
@@ -102,10 +105,15 @@ def read_published(file: str, labels: str | None = None, experiment: int = 0) ->
     )
 
 
-def _load(file: str) -> Any:
+def check_size(file: str) -> None:
+    """Raise DataError for a file of more than MOST_BYTES, before anything of it is read."""
     size = objects.size(file)
     if size > MOST_BYTES:
         raise DataError(f"{file} has {size:,} bytes: a published set has at most {MOST_BYTES:,}")
+
+
+def _load(file: str) -> Any:
+    check_size(file)
     return load_pickled(objects.read(file), file, dict.fromkeys(NUMPY_NAMES, Placeholder))
 
 
@@ -123,9 +131,9 @@ def checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
     images, labels = (part.detach() for part in pair)
     if not all(part.layout == torch.strided and part.device.type == "cpu" and not part.is_quantized for part in (images, labels)):
         raise DataError(f"{where} holds tensors that are sparse, quantized or empty shells: ask who saved it for plain ones")
-    logits = _logits(labels, layout, where)
-    if logits is not None:
-        labels = torch.arange(logits.shape[1]).repeat_interleave(len(logits) // logits.shape[1])
+    learned = _learned(labels, layout, where)
+    if learned is not None:
+        labels = torch.arange(learned.shape[1]).repeat_interleave(len(learned) // learned.shape[1])
     if images.ndim not in (4, 5) or labels.ndim != 1 or len(images) != len(labels) or not images.numel():
         found = f"images {list(images.shape)} and labels {list(labels.shape)}"
         raise DataError(f"{where} holds {found}: expected [n, C, H, W] and [n], or [n, T, C, H, W] and [n] of clips")
@@ -142,17 +150,19 @@ def checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
     largest = max(-low, high)
     if largest > MOST_VALUE:
         raise DataError(f"{where} holds pixels up to {largest:.3g}, at most {MOST_VALUE:g} are taken: its distillation has diverged")
-    return PublishedSet(images, labels.long().contiguous(), layout, logits)
+    logits, values = (learned if layout.learned == kind else None for kind in ("logits", "values"))
+    return PublishedSet(images, labels.long().contiguous(), layout, logits, values)
 
 
-def _logits(labels: Tensor, layout: Layout, where: str) -> Tensor | None:
-    """The labels as float32 logits of soft ones, if that is what they are; None for others. Raises DataError for some that cannot be."""
-    if not layout.learns_labels or labels.ndim != 2 or labels.dtype not in FLOATS:
+def _learned(labels: Tensor, layout: Layout, where: str) -> Tensor | None:
+    """The labels as float32 ones that were learned, if that is what they are; None for others. Raises DataError for some that cannot be."""
+    if not layout.learned or labels.ndim != 2 or labels.dtype not in FLOATS:
         return None
     held, (count, classes) = labels.untyped_storage().nbytes(), labels.shape
     if not classes or count % classes or labels.numel() * labels.element_size() > held:
-        raise DataError(f"{where} holds soft labels {[count, classes]}: expected [n, classes] with as many of each class, class by class")
-    logits = labels.float().contiguous()
-    if not bool(logits.isfinite().all()):
-        raise DataError(f"{where} holds soft labels that are not finite: its distillation has diverged")
-    return logits
+        shape = [count, classes]
+        raise DataError(f"{where} holds learned labels {shape}: expected [n, classes] with as many of each class, class by class")
+    learned = labels.float().contiguous()
+    if not bool(learned.isfinite().all()):
+        raise DataError(f"{where} holds learned labels that are not finite: its distillation has diverged")
+    return learned

@@ -26,6 +26,8 @@ SHARED_FIELDS = {"network": NetworkConfig, "decode": DecodeConfig, "plugin": Plu
 # Where a method's or protocol's name may be written, because it is the name of something else there, or advice.
 OTHER_MEANINGS = {
     "bilp/exchange/reference_files.py": "layouts of reference projects' files",
+    "bilp/exchange/frepo_files.py": "likewise",
+    "bilp/config/import_options.py": "how a reference program normalizes and whitens images",
     "bilp/nets/resnet.py": "the first layers of IDC's ResNet",
     "bilp/matching/gradients.py": "what to use for a network without weight matrices",
     "bilp/matching/kernels.py": "what to use for a network without convolutions",

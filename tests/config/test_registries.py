@@ -16,6 +16,7 @@ from bilp.config.arithmetics import ARITHMETICS
 from bilp.config.augmentations import AUGMENTATIONS, OPERATIONS
 from bilp.config.baselines import BASELINES
 from bilp.config.exports import FORMATS
+from bilp.config.import_options import PIXELS
 from bilp.config.label_noise import NOISES
 from bilp.config.network import NETWORKS, POOLS, SHAPING, NetworkEntry
 from bilp.config.normalization import NORMALIZATIONS
@@ -33,6 +34,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "networks": NETWORKS,
     "pools": POOLS,
     "normalizations": NORMALIZATIONS,
+    "scales of pixels": PIXELS,
     "augmentations": AUGMENTATIONS,
     "operations": OPERATIONS,
     "real passes": REAL_PASSES,

@@ -12,6 +12,7 @@ import pytest
 from bilp.config import IngestConfig
 from bilp.data.contents import Source
 from bilp.data.sources import open_source
+from bilp.data.sources.npz import stored_arrays
 from bilp.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 4, 5, 3), dtype=np.uint8)
@@ -94,3 +95,15 @@ def test_a_damaged_header_of_an_array_is_one_line(tmp_path: Path, header: str, p
         archive.writestr("x_train.npy", content)
     with pytest.raises(DataError, match=problem):
         opened(tmp_path).read()
+
+
+def test_a_directory_that_leads_before_the_file_is_one_line(tmp_path: Path) -> None:
+    """Of a zip, where the system refuses to go: what it raises tells damage, and not a disk that fails."""
+    np.savez(tmp_path / "data.npz", x_train=np.zeros((2, 8, 8), np.uint8), y_train=np.arange(2))
+    data = bytearray((tmp_path / "data.npz").read_bytes())
+    field = data.rfind(b"PK\x05\x06") + 16  # where its directory begins, from which it follows where the members do
+    start = int.from_bytes(data[field : field + 4], "little")
+    data[field : field + 4] = (start + 50).to_bytes(4, "little")
+    (tmp_path / "data.npz").write_bytes(data)
+    with pytest.raises(DataError, match=r"data\.npz: is no readable \.npz: .*fetch it again"):
+        stored_arrays(str(tmp_path / "data.npz"))

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from flax_state import array, centered, checkpoint
 from PIL import Image
 
 from bilp.config import (
@@ -156,6 +157,9 @@ def write_sources(files: Path) -> None:
     torch.save(images, files / "images.pt")
     torch.save(labels, files / "labels.pt")
     torch.save([images, labels], files / "idc.pt")
+    by_frepo, learned = images.permute(0, 2, 3, 1).numpy(), centered(2, 2)
+    (files / "checkpoint").write_bytes(checkpoint(array(by_frepo), array(learned)))
+    np.savez(files / "step.npz", image=by_frepo, label=learned)
     (files / "scores.json").write_text(json.dumps([float(number) for number in range(TRAIN * len(CLASSES))]))
     (files / "recipe.yaml").write_text(RECIPE)
 

@@ -193,6 +193,12 @@ def a_damaged_set(files: Path, random: Random) -> dict[str, Any]:
     return {"file": "images.pt" if file.name == "labels.pt" else file.name}
 
 
+def a_damaged_frepo_set(files: Path, random: Random) -> dict[str, Any]:
+    file = files / random.choice(["checkpoint", "step.npz"])
+    rewritten(file, damaged(file.read_bytes(), random))
+    return {"file": file.name}
+
+
 def another_set(files: Path, random: Random) -> dict[str, Any]:
     """Tensors with one thing about them changed: shape, type, values, or the container that they lie in."""
     images: Any = torch.zeros(4, 1, SIDE, SIDE)
@@ -261,11 +267,13 @@ def gray(world: World, folder: Path) -> World:
     return World(place.parent, world.files, place.name, "", "", "", "", "", "", "", "", ())
 
 
-@pytest.mark.parametrize("change", [a_damaged_set, another_set], ids=["bytes", "content"])
-def test_published_sets(change: Change, world: World, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, conclude: Conclude) -> None:
+PUBLISHED = {".pt: bytes": a_damaged_set, ".pt: content": another_set, "FRePo: bytes": a_damaged_frepo_set}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_published_sets(kind: str, world: World, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, conclude: Conclude) -> None:
     gray_world = gray(world, tmp_path_factory.mktemp("gray"))
-    kind = ".pt: bytes" if change is a_damaged_set else ".pt: content"
-    conclude(run_cases(kind, 60, cases_of(gray_world, tmp_path, change, imported(gray_world), sound_synthetic)))
+    conclude(run_cases(kind, 60, cases_of(gray_world, tmp_path, PUBLISHED[kind], imported(gray_world), sound_synthetic)))
 
 
 # --- score lists --------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ lies uncompressed; a compressed one is read from its beginning.
 
 from __future__ import annotations
 
+import errno
 import math
 import zipfile
 import zlib
@@ -33,6 +34,12 @@ class Stored:
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
+
+
+def members(uri: str) -> list[zipfile.ZipInfo]:
+    """What the directory of the zip says that it holds; nothing of it is read. Raises DataError for no zip."""
+    with _zip(uri) as archive:
+        return archive.infolist()
 
 
 def stored_arrays(uri: str) -> dict[str, Stored]:
@@ -76,7 +83,9 @@ def _zip(uri: str) -> Iterator[zipfile.ZipFile]:
     try:
         with opened(uri, ahead=AHEAD) as file, zipfile.ZipFile(file) as archive:
             yield archive
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a disk that fails, where damage asks for a place before the file
+            raise
         problem = f"is no readable .npz: {str(error) or type(error).__name__}"
         raise DataError(f"{shown(uri)}: {problem}: fetch it again, or write it with numpy.savez") from error
 
