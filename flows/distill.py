@@ -118,7 +118,10 @@ def distill_arms(
         registered = []
         asked = [learned[planned.chosen] for planned in plan if planned.asks_teacher]
         wanted = {each: selections.get(each) for each in asked}  # all samples, which no arm may have, are no selection
-        teachers = taught_each(dataset_uri, wanted, config.evaluate, place) if wanted else {}
+        teachers = {}
+        if wanted:
+            teachers = taught_each(dataset_uri, wanted, config.evaluate, place)
+            run_progress.stage()
         for planned in plan:
             selection, label, own = selections[planned.chosen], _label(planned, config), experts.get(planned.chosen)
             teacher = teachers[learned[planned.chosen]] if planned.asks_teacher else None

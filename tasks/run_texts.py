@@ -84,7 +84,9 @@ def stages(config: PipelineConfig) -> list[str]:
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
     runs, teachers = planned_runs(config), samples_of_teachers(config)
     before = teachers if any(run.asks_teacher for run in runs) else []
-    found += [f"train a teacher on {chosen.label}" for chosen in before]
+    if before:
+        told = "a teacher" if len(before) == 1 else f"{len(before)} teachers"
+        found.append(f"train {told} on {' and '.join(chosen.label for chosen in before)}")
     teacher = "train a teacher, " if teachers and not before else ""
     found.append(f"distill {len(runs)} sets in {config.distill.rounds} rounds each ({', '.join(distilled_arms(config))})")
     sets = len(runs) + len(evaluation_of(config).baselines)

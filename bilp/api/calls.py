@@ -11,7 +11,7 @@ from bilp.api.distilled import DistilledSet, Made, as_set
 from bilp.api.evaluated import Evaluation, Report
 from bilp.api.here import resolved
 from bilp.api.ingested import Dataset, as_data, read
-from bilp.api.keywords import configured, for_device, for_images, found_numbers, merged
+from bilp.api.keywords import configured, for_device, for_images, found_numbers, merged, prunes_adaptively
 from bilp.api.naming import named_source
 from bilp.api.pruned import Scores, Selection, as_selection, scored_or_data
 from bilp.api.watching import watched
@@ -145,8 +145,8 @@ def distill(
 ) -> DistilledSet:
     """A synthetic set: `distill(data, method="dm", ipc=1)`. It goes on at the last round that a call before it has finished.
 
-    With a selection, real images are what that keeps; with beta above 0, adaptive pruning drops that share of them by their causal
-    effect. Together these are BiLP.
+    With a selection, real images are what that keeps; with beta above 0, given or stated by a recipe, adaptive pruning drops that share
+    of them by their causal effect. Together these are BiLP.
 
     Args:
         data: What `ingest` returned, or the path, URI or key of a data set.
@@ -161,7 +161,7 @@ def distill(
     data = as_data(data, root)
     kept = None if selection is None else as_selection(selection, root)
     given = for_device(merged(merge(data.given, {} if kept is None else kept.given), "distill", settings), device)
-    adaptive = bool(given.get("beta") or given.get("reselect", {}).get("beta"))
+    adaptive = prunes_adaptively(given, data.config)
     if not adaptive:
         given.pop("beta", None)
     arm = arm_of(kept is not None, adaptive)

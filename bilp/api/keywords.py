@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bilp.config import DistillConfig, EvaluateConfig, IngestConfig, PipelineConfig, PruneConfig, ReportConfig, ScoreConfig
+from bilp.config import METHODS, DistillConfig, EvaluateConfig, IngestConfig, PipelineConfig, PruneConfig, ReportConfig, ScoreConfig
 from bilp.config.arithmetics import usual_arithmetic, usual_revision
 from bilp.config.explain import problems
 from bilp.config.former import formerly, renamed
@@ -89,19 +89,28 @@ def found_numbers(given: Given, asked: PipelineConfig, found: PipelineConfig) ->
         found: The same with numbers.
     """
     changed, pruning, reselect = dict(given), found.prune, found.reselect
-    words = (
-        ("keep", "prune", "keep", asked.prune.keep, pruning.keep),
-        ("beta", "reselect", "beta", asked.reselect.beta, reselect.beta),
-        (None, "reselect", "low_share", asked.reselect.low_share, reselect.low_share),
+    words: tuple[tuple[str, str, Any, Any, dict[str, Any]], ...] = (
+        ("prune", "keep", asked.prune.keep, pruning.keep, {"keep": pruning.keep}),
+        ("reselect", "beta", asked.reselect.beta, reselect.beta, {"beta": reselect.beta}),
+        ("reselect", "low_share", asked.reselect.low_share, reselect.low_share, {}),
     )
-    for dial, group, name, word, number in words:
-        if is_search(word):
-            in_group = dial is None or name in changed.get(group, {})
-            changed = merge(changed, {group: {name: number}} if in_group else {})
-            changed |= {dial: number} if dial is not None and (dial in changed or not in_group) else {}
+    for group, name, word, number, dial in words:
+        if is_search(word):  # both places, as the recipe may have the word in either
+            changed = merge(changed, {group: {name: number}}) | dial
     if reselect.beta == 0.0 and asked.reselect.before_initialization:
         changed = merge(changed, {"reselect": {"before_initialization": False}})
     return changed
+
+
+def prunes_adaptively(given: Given, ingested: IngestConfig) -> bool:
+    """Whether a set that is distilled with these settings is to be pruned adaptively: beta was given, and not 0, or a recipe states one
+    and the method can."""
+    told = [places["beta"] for places in (given, given.get("reselect", {})) if "beta" in places]
+    if told or "recipe" not in given:
+        return any(map(bool, told))
+    config = for_images(given, ingested)
+    stated = (config.origins or {}).get("beta", "").startswith("recipe ")
+    return stated and config.reselect.active and METHODS[config.method].adaptive
 
 
 def pinned(ingested: IngestConfig) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     teacher_samples: Literal["all", "kept"] | None = None
-    """What a teacher that the method asks has learned: all samples, so that one serves all arms, or those that static pruning keeps; empty
+    """What a teacher that the run asks has learned: all samples, so that one serves all arms, or those that static pruning keeps; empty
     is kept where the teacher is inverted (sre2l, cda, lpld, fadrm), else all."""
     learning_rate: Rate = 1.0
     """Step size of the synthetic images: of SGD, of Adam (lgm, sre2l, cda, lpld, fadrm), of LAMB (frepo), of AdaBelief (rfad), or of what

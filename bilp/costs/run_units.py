@@ -9,6 +9,7 @@ import numpy as np
 
 from bilp.config import METHODS, ExpertsConfig, PipelineConfig
 from bilp.config.arms import Chosen, PlannedRun, needs_experts, planned_runs
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.costs.data_counts import Counts
 from bilp.costs.effects_work import measured_forwards
 from bilp.costs.iteration import Formula, Iteration
@@ -149,7 +150,9 @@ def measured_works(run: PlannedRun, pool: Counts, vector: float, network: Networ
 
     parts = [turns_of(int(count), reselect.candidates_per_class) for count in pool]
     turns = [sizes[number % len(sizes)] for number in range(distill.rounds) for sizes in parts]
-    works = [measured(sum(turns) * reselect.networks, _together(max(turns, default=0), distill.batch_real))]
+    largest = max(turns, default=0)
+    together = largest if RESELECT_SCORES[reselect.score].whole else _together(largest, distill.batch_real)
+    works = [measured(sum(turns) * reselect.networks, together)]
     if reselect.interval:
         batch = int(np.minimum(pool, distill.batch_real).sum())
         works.append(measured(math.ceil(distill.iterations / reselect.interval) * batch, distill.batch_real))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.methods import either, names_of
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.config.reselectable import asks_ranking, asks_teacher, misfit, no_first_decision, not_whole, without_effects
 from bilp.data.pool import RealPool
 from bilp.distill.starting_set import open_starting, starting_uri
@@ -52,8 +53,9 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
         raise ConfigError(f"method {method.name} imitates no experts: leave {experts_uri} out, or use method {others}")
     teaches = asks_teacher(distill, reselect)
     if not teaches and teacher_uri is not None:
-        others = either(names_of(lambda other: other.needs_teacher))
-        raise ConfigError(f"method {method.name} asks no teacher: leave {teacher_uri} out, or use method {others}")
+        scores = either([name for name, score in RESELECT_SCORES.items() if score.needs_teacher])
+        others = f"method {either(names_of(lambda other: other.needs_teacher))}, or reselect.score {scores}"
+        raise ConfigError(f"method {method.name} asks no teacher with these settings: leave {teacher_uri} out, or use {others}")
     if not method.adaptive and reselect.active:
         raise ConfigError(
             f"adaptive pruning (beta = {reselect.beta}) does not apply to method {method.name}, which {method.no_effect}: "

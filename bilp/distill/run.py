@@ -48,7 +48,7 @@ class Run(Frozen):
     experts: str | None = None
     """URI of the buffer of experts likewise, or null for a method without."""
     teacher: str | None = None
-    """URI of the teacher likewise, or null for a method that asks none; such records do not hold it."""
+    """URI of the teacher likewise, or null for a run that asks none; such records do not hold it."""
     ranking: str | None = None
     """URI of the selection that says how hard samples are likewise, or null for a run that does not ask; such records do not hold it."""
     start: str | None = None

@@ -41,7 +41,7 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
-def settings(method: str) -> PipelineConfig:
+def settings(method: str, **reselect: Any) -> PipelineConfig:
     network = {**NETWORK, "pooling": "max"}  # pooling by averages is a product of matrices on a CPU
     distill = {"iterations": 40, "rounds": 2, "batch_real": 32, "network": network, "outer_loops": 4} | SHORT.get(method, {})
     score = {"trials": 2, "epochs": 4, "network": network, "gradient_norm": "off"}
@@ -49,7 +49,7 @@ def settings(method: str) -> PipelineConfig:
     return small_config(
         method=method,
         distill=distill,
-        reselect={"candidates_per_class": 40, "directions": 12},
+        reselect={"candidates_per_class": 40, "directions": 12} | reselect,
         score=score,
         evaluate=evaluate,
         experts={"count": 2, "epochs": 50},
@@ -62,9 +62,9 @@ def speed_for(config: PipelineConfig) -> Speed:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_steps_do_what_they_are_taken_for(method: str) -> None:
-    config = settings(method)
+@pytest.mark.parametrize(("method", "score"), [*((method, "ite") for method in METHODS), ("dm", "mistakes")])
+def test_steps_do_what_they_are_taken_for(method: str, score: str) -> None:
+    config = settings(method, score=score, mistakes={"epochs": 3})
     speed = speed_for(config)
     with generated(speed.data, MORE * config.distill.batch_real, HERE, 0) as made:
         found = list(probes(config, made, speed, HERE))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_distillation import NARROW, Store, guard_for, small_config
@@ -14,7 +15,11 @@ from tiny_distillation import NARROW, Store, guard_for, small_config
 from bilp.config import PipelineConfig, PruneConfig, ReselectConfig, TeacherConfig, settings
 from bilp.config.arms import asks_teacher, planned_runs, ranks_samples, samples_of_teachers
 from bilp.config.reselect import MistakesConfig
+from bilp.costs.data_counts import data_counts
 from bilp.costs.effects_work import measured_forwards
+from bilp.costs.measured_plan import device_profile
+from bilp.costs.run_units import measured_works
+from bilp.costs.speed import Speed
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.distill.part import open_part
@@ -158,7 +163,10 @@ def test_a_run_is_refused_without_a_teacher_or_a_ranking_and_with_ones_that_it_d
     with pytest.raises(ConfigError, match=r"reselect\.score mistakes asks how hard samples are: name a selection"):
         start(BY_MISTAKES, teacher.uri, None)
     off = ReselectConfig(beta=0.0)
-    with pytest.raises(ConfigError, match="method dm asks no teacher"):
+    with pytest.raises(
+        ConfigError,
+        match=r"method dm asks no teacher with these settings: leave .* out, or use method .* or ccfs, or reselect\.score mistakes",
+    ):
         start(off, teacher.uri, None)
     with pytest.raises(ConfigError, match="nothing in this run asks how hard samples are"):
         start(off, None, ranking)
@@ -187,3 +195,14 @@ def test_its_cost_is_two_passes_and_a_share_of_a_training() -> None:
     config = settings(dataset="digits", method="dm", ipc=2, reselect={"score": "mistakes", "mistakes": {"epochs": 10}})
     run = next(run for run in planned_runs(config) if run.reselect.active)
     assert measured_forwards(run, 100, 1.0, 1000, (1, 8, 8)) == pytest.approx(2 + 3 * 10 * 2 / 100)
+
+
+def test_the_plan_counts_one_training_for_all_that_is_measured_at_a_boundary() -> None:
+    """Not one for each batch's worth of samples."""
+    given = {"score": "mistakes", "mistakes": {"epochs": 10}}
+    config = settings(dataset="cifar10", method="dm", ipc=2, reselect=given, distill={"rounds": 1, "batch_real": 256})
+    run = next(run for run in planned_runs(config) if run.reselect.active)
+    speed = Speed(device_profile(torch.device("cpu")), data_counts(config.ingest, listed=False))
+    (work,) = measured_works(run, np.full(10, 5000), 1.0, speed.network(config.distill.network), speed)
+    each = run.reselect.candidates_per_class or 5000
+    assert work.cost == pytest.approx(10 * (2 * each + 3 * 10 * 2))

@@ -218,6 +218,7 @@ CHECKPOINTS: dict[str, tuple[bytes, str]] = {
 
 NPZ: dict[str, tuple[bytes, str]] = {
     "pickled images": (npz(image=np.array([{}, {}], dtype=object), label=LABELS), "holds Python objects"),
+    "no images": (npz(image=IMAGES[:0], label=LABELS[:0]), "holds images \\[0, "),
     "no labels": (npz(image=IMAGES), "holds no label"),
     "other arrays": (npz(x_train=IMAGES, y_train=LABELS), "holds no image and no label"),
     "compressed": (npz(np.savez_compressed, image=IMAGES, label=LABELS), "is compressed or damaged"),

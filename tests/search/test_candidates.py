@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bilp.api.keywords import configured, found_numbers
+from bilp.api.keywords import configured, found_numbers, prunes_adaptively
 from bilp.config import NetworkConfig, PipelineConfig
 from bilp.errors import ConfigError
 from bilp.search.answer import tentative
@@ -134,14 +135,36 @@ def test_numbers_that_are_found_make_settings_that_can_be_read_again(beta: float
         assert configured(found_numbers(asked, configured(asked), found)).reselect == found.reselect
     assert (found.origins or {})["reselect.before_initialization"] == ("search" if beta == 0 else "given")
     alone = {"beta": "search"}
-    assert found_numbers(alone, configured(alone), found) == {"beta": beta}, "nothing is added that nobody asked for"
+    told = {"beta": beta, "reselect": {"beta": beta}}
+    assert found_numbers(alone, configured(alone), found) == told, "nothing is added that nobody asked for"
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.1])
-def test_a_number_that_is_found_goes_before_the_word_of_a_recipe(beta: float, tmp_path: Path) -> None:
+def test_a_recipe_that_states_beta_prunes_adaptively_where_the_method_can(tmp_path: Path) -> None:
+    recipe, ingested = tmp_path / "mine.yaml", configured({"dataset": "digits"}).ingest
+
+    def adaptive(text: str, **given: Any) -> bool:
+        recipe.write_text(text, encoding="utf-8")
+        return prunes_adaptively({"dataset": "digits", "recipe": str(recipe), **given}, ingested)
+
+    assert adaptive("beta: 0.2\n", method="dm") and adaptive("beta: search\n", method="dm")
+    assert not adaptive("beta: 0.2\n", method="ccfs") and not adaptive("beta: 0.2\n", method="dm", beta=0.0)
+    assert not adaptive("ipc: 2\n", method="dm") and not prunes_adaptively({"dataset": "digits"}, ingested)
+    assert adaptive("ipc: 2\n", beta=0.1)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("text", "beside"),
+    [
+        ("beta: search\nkeep: search\nreselect: {low_share: search, before_initialization: yes}\n", {}),
+        ("beta: search\nkeep: search\nreselect: {low_share: search}\n", {"reselect": {"beta": "search"}}),
+        ("keep: search\nbeta: search\nreselect: {beta: search, low_share: search}\n", {}),
+    ],
+)
+def test_a_number_that_is_found_goes_before_the_word_of_a_recipe(beta: float, text: str, beside: dict[str, Any], tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text("beta: search\nkeep: search\nreselect: {low_share: search, before_initialization: yes}\n", encoding="utf-8")
-    given = {"dataset": "digits", "recipe": str(recipe)}
+    recipe.write_text(text, encoding="utf-8")
+    given = {"dataset": "digits", "recipe": str(recipe), **beside}
     asked = configured(given)
     found = asked.with_found({"prune.keep": 0.7, "reselect.beta": beta, "reselect.low_share": 0.25}, "search")
     again = configured(found_numbers(given, asked, found))

@@ -60,6 +60,8 @@ def stored_arrays(uri: str) -> dict[str, Stored]:
 def read_array(uri: str, name: str) -> NDArray[np.generic]:
     """A whole array. Raises DataError as `stored_arrays`."""
     array = stored_arrays(uri)[name]
+    if 0 in array.shape:
+        return np.empty(array.shape, array.dtype)
     return next(read_rows(uri, name, 0, array.shape[0] if array.shape else 1, max(1, array.shape[0] if array.shape else 1)))
 
 

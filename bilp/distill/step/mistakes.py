@@ -45,13 +45,11 @@ class Judges:
 def prepare(setting: Setting, synthetic: Tensor, *path: str | int) -> Judges:
     """A network that learned all synthetic images `[classes * ipc, C, H, W]`, from the streams under `path`, and the teacher.
 
-    Raises ConfigError without a teacher, a ranking, or the images of every class.
+    Raises ConfigError without a teacher or a ranking. That the images are those of all classes is checked before a run.
     """
     teacher, difficulty, dataset = setting.inputs.teacher, setting.inputs.difficulty, setting.pool.dataset
-    if teacher is None or difficulty is None or len(setting.classes) < setting.pool.classes:
-        raise ConfigError(
-            f"reselect.score {setting.reselect.score} asks a teacher, a ranking and the images of all classes: start the run with these"
-        )
+    if teacher is None or difficulty is None:
+        raise ConfigError(f"reselect.score {setting.reselect.score} asks a teacher and a ranking: start the run with both")
     order = difficulty.easiest_first(torch.arange(len(dataset.train)))
     places = torch.empty(len(order), dtype=torch.float64)
     places[order] = torch.arange(len(order), dtype=torch.float64) / len(order)
