@@ -272,6 +272,15 @@ def test_classes_of_tiny_imagenet_are_those_of_wnids_txt(tmp_path: Path) -> None
             assert found.values[here, ids.index(order[other])].item() == labels[number, other]
 
 
+def test_a_copy_under_another_name_is_known_by_the_ids_of_its_classes(tmp_path: Path) -> None:
+    ids, order = class_order("tiny_imagenet"), class_order("tiny_imagenet_wnids")
+    places = class_places(open_dataset(folders(tmp_path / "mine", ids)))
+    assert places is not None and [ids[number] for number in places.tolist()] == list(order)
+    with pytest.raises(ConfigError, match="does not tell which class of dogs has which number"):
+        class_places(open_dataset(folders(tmp_path / "dogs", class_order("imagewoof"))))
+    assert class_places(open_dataset(folders(tmp_path / "others", ids[:10]))) is None
+
+
 def test_a_copy_whose_classes_have_other_names_cannot_be_numbered(tmp_path: Path) -> None:
     uri = folders(tmp_path / "tiny_imagenet", tuple(f"class {number:03}" for number in range(200)))
     with pytest.raises(ConfigError, match="order of tiny_imagenet_wnids, and the classes of this copy have no WordNet ids"):
