@@ -282,7 +282,8 @@ def runs(world: World) -> dict[str, Case]:
         "others": {"dataset": world.other_dataset, "selection": world.selection},
     }
     never = "without adaptive pruning (beta = 0) nothing is reselected"
-    off = {f"reselect.{name}": never for name in ReselectConfig.model_fields if name != "beta"}
+    groups = {name for name, field in ReselectConfig.model_fields.items() if isinstance(field.default, BaseModel)}
+    off = {f"reselect.{name}{'.*' * (name in groups)}": never for name in ReselectConfig.model_fields if name != "beta"}
     # It is made anew, and validated, with beta = 0 and nothing else.
     validated = frozenset({"reselect.estimator"})
     asking = DISTILL.model_copy(update={"method": "rded", "augment": ()})
