@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_distillation import Store
+from tiny_distillation import NARROW, Store
 from tiny_experts import experts
 
-from bilp.config import IngestConfig, PruneConfig
+from bilp.config import IngestConfig, PruneConfig, TeacherConfig
 from bilp.data import ingest, open_dataset
 from bilp.data.pool import RealPool
+from bilp.evaluate import train_teacher
 from bilp.experts.buffer import ExpertBuffer
 from bilp.pruning.prune import prune
+from bilp.teachers.stored_teacher import StoredTeacher
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,15 @@ def selection(store: Store) -> str:
 def buffer(store: Store, selection: str) -> ExpertBuffer:
     """Experts on these."""
     return ExpertBuffer(experts(store, selection))
+
+
+@pytest.fixture(scope="module")
+def teacher(store: Store) -> StoredTeacher:
+    """Of all samples, after a short training."""
+    return StoredTeacher(train_teacher(store.uri, TeacherConfig(network=NARROW, epochs=3, batch_size=64), 0, store.root))
+
+
+@pytest.fixture(scope="module")
+def ranking(store: Store) -> str:
+    """All samples in random order."""
+    return prune(store.uri, None, PruneConfig(criterion="random", seed=3).ranking, store.root)

@@ -15,7 +15,7 @@ from tiny_world import state as restate
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
-from bilp.config import DistillConfig, PipelineConfig, PruneConfig, ReselectConfig, TeacherConfig
+from bilp.config import DistillConfig, PipelineConfig, PruneConfig, ReselectConfig
 from bilp.config.methods.ccfs import CoarseToFineConfig
 from bilp.config.real_part import RealPartConfig
 from bilp.data.pool import RealPool
@@ -27,7 +27,6 @@ from bilp.distill.step.initial import initial_state
 from bilp.distill.step.setting import RunInputs, Setting
 from bilp.distill.step.state import DISTILLED, DistillState, encode_state
 from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact, MissingArtifact
-from bilp.evaluate import train_teacher
 from bilp.maintenance.verify import verify
 from bilp.preflight import check_distillation, check_fit
 from bilp.pruning.difficulty import Difficulty
@@ -37,16 +36,6 @@ from bilp.teachers.stored_teacher import StoredTeacher
 Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent
 OFF = ReselectConfig(beta=0.0)
-
-
-@pytest.fixture(scope="module")
-def teacher(store: Store) -> StoredTeacher:
-    return StoredTeacher(train_teacher(store.uri, TeacherConfig(network=NARROW, epochs=3, batch_size=64), 0, store.root))
-
-
-@pytest.fixture(scope="module")
-def ranking(store: Store) -> str:
-    return prune(store.uri, None, PruneConfig(criterion="random", seed=3).ranking, store.root)
 
 
 def ccfs_config(own: dict[str, object] | None = None, **changes: object) -> DistillConfig:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_distillation import NARROW, Store, guard_for, small_config
 
-from bilp.config import PipelineConfig, PruneConfig, ReselectConfig, TeacherConfig, settings
+from bilp.config import PipelineConfig, PruneConfig, ReselectConfig, settings
 from bilp.config.arms import asks_teacher, planned_runs, ranks_samples, samples_of_teachers
 from bilp.config.reselect import MistakesConfig
 from bilp.costs.data_counts import data_counts
@@ -30,7 +30,6 @@ from bilp.distill.step.reselection import reselect
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import RunInputs, Setting
 from bilp.errors import ConfigError, Diverged
-from bilp.evaluate import train_teacher
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.difficulty import Difficulty
 from bilp.pruning.prune import prune
@@ -40,16 +39,6 @@ from bilp.teachers.stored_teacher import StoredTeacher
 Few = Callable[[int], RealPool]
 SHORT = MistakesConfig(epochs=40, batch_size=16, learning_rate=0.1)
 BY_MISTAKES = ReselectConfig(beta=0.5, score="mistakes", mistakes=SHORT)
-
-
-@pytest.fixture(scope="module")
-def teacher(store: Store) -> StoredTeacher:
-    return StoredTeacher(train_teacher(store.uri, TeacherConfig(network=NARROW, epochs=3, batch_size=64), 0, store.root))
-
-
-@pytest.fixture(scope="module")
-def ranking(store: Store) -> str:
-    return prune(store.uri, None, PruneConfig(criterion="random", seed=3).ranking, store.root)
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """The rule of CCFS as a score of reselection: what the synthetic images of the moment teach wrongly, and a teacher knows, comes first.
 
 Chen et al. 2025 (CCFS, arXiv 2503.18872, section 3.3) add to a set the easiest real samples of those that a network trained on the set
-takes for another class and a teacher classifies correctly; `bilp.distill.loops.coarse_to_fine` is that method. Here the same order of
-the real samples of a class decides which of them an optimizing method goes on with: the last ones are dropped. The network learns the
-whole set, decoded, under the labels of its classes, anew at every boundary of a round, and looks at real samples as they are, without
-augmentation.
+takes for another class and a teacher classifies correctly; `bilp.distill.loops.coarse_to_fine` is that method. Here the real samples of
+a class are ranked in the same order, and the last ones are dropped from the batches of a method that optimizes. At every boundary of a
+round a new network is trained on the whole set, decoded, under the labels of its classes, and tested on real samples without augmentation.
 """
 
 from __future__ import annotations
